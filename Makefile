@@ -1,0 +1,57 @@
+# Everything lives in .venv: after `make up` or `make test`, `.venv/bin/crema` is the command.
+PYTHON ?= python3
+CLUSTER ?= cluster.yaml
+PHOTO ?= samples/coffee.jpg
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS := never
+# bytecode halves the time that a model's imports take
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help up test unit lint format lock bench clean
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+up: $(BIN)/.run  ## set up, start the cluster, analyse a photo, serve until Ctrl-C
+	@exec $(BIN)/crema up $(CLUSTER) --analyze $(PHOTO)
+
+test: $(BIN)/.dev ## set up and run the whole test suite
+	$(BIN)/python -m pytest
+
+unit: $(BIN)/.dev ## only the tests that start no processes: under 30 s
+	$(BIN)/python -m pytest -m "not cluster and not slow and not gpu"
+
+lint: $(BIN)/.dev ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(BIN)/.dev ## bring the code into its one format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(BIN)/uv  ## resolve the dependencies of crema itself anew
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" --extra local -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" --extra local --group dev -c requirements.lock -o requirements.dev.lock pyproject.toml
+
+bench: $(BIN)/.dev ## print goal, figure and verdict of every benchmark
+	$(BIN)/python -m benchmarks
+
+clean:           ## remove what was built here: .venv, the models' virtualenvs, run-time state
+	rm -rf .venv envs/built .crema
+
+$(BIN)/uv:
+	@echo "setting up .venv"
+	@$(PYTHON) scripts/bootstrap.py .venv
+
+$(BIN)/.run: requirements.lock pyproject.toml | $(BIN)/uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/python scripts/link_source.py
+	@touch $@
+
+$(BIN)/.dev: requirements.dev.lock pyproject.toml | $(BIN)/uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.dev.lock
+	@$(BIN)/python scripts/link_source.py
+	@touch $@ $(BIN)/.run

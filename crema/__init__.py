@@ -1,0 +1,3 @@
+"""crema: an inference cluster for images. One call, many models."""
+
+__version__ = "0.1.0"

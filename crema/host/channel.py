@@ -1,0 +1,485 @@
+"""One end of a channel: framed, multiplexed, received straight into the buffer that travels on (design: 6.4).
+
+`Channel` is the protocol of either side; `ChannelServer` listens, `ChannelClient` keeps one connection alive and
+tells answers apart by id. This module moves frames; it knows nothing of images, models or policies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, cast
+
+import numpy as np
+import structlog
+
+from crema import wire
+from crema.names import ROLES, Role
+
+# always flat: one dimension of bytes, so that `len` is the size
+Buffer = bytes | memoryview
+
+# Small frames are parsed out of this buffer, many per system call. A large payload begins here too (that much of it
+# is copied once) and is then received straight into its own memory: so the buffer is small.
+SCRATCH_BYTES: Final = 16 * 1024
+HELLO_TIMEOUT_S: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 0.5
+RECONNECT_FIRST_S: Final = 0.05
+RECONNECT_MOST_S: Final = 2.0
+# A peer that reads nothing may hold this much of our memory, then its connection ends.
+MAX_UNSENT_BYTES: Final = 2 * wire.MAX_PAYLOAD_BYTES
+# Joined into one write below this size: one object for the transport instead of several.
+JOIN_BYTES: Final = 4096
+
+log = structlog.get_logger(__name__)
+
+
+class ChannelLost(ConnectionError):
+    """The connection ended (or was never there) before the answer came."""
+
+
+class Receiver(Protocol):
+    """What the owner of a channel is told. Called on the event loop; must neither block nor raise."""
+
+    def channel_opened(self, channel: Channel) -> None:
+        """The peer's hello was accepted; `channel.peer` is its role."""
+
+    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
+        """Whether to keep the payload. Called before memory is taken for it; False discards it as it arrives,
+        and `frame_received` is then not called for this frame."""
+
+    def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
+        """A whole frame. `payload` is the receiver's to keep; its memory is never reused."""
+
+    def channel_closed(self, channel: Channel, error: Exception | None) -> None:
+        """The connection is gone. Called exactly once, also when it never opened."""
+
+
+class Channel(asyncio.BufferedProtocol):
+    """Frames over one stream connection, hello first.
+
+    `role` is ours; `accepts` are the roles the peer may have. With a `token`, the peer's hello must carry the same.
+    """
+
+    def __init__(
+        self, receiver: Receiver, role: Role, accepts: frozenset[Role], token: str | None = None
+    ) -> None:
+        self.peer: Role | None = None
+        self.is_congested = False
+        self._receiver = receiver
+        self._role: Role = role
+        self._accepts = accepts
+        self._token = token
+        self._transport: asyncio.Transport | None = None
+        self._is_closed = False
+        self._error: Exception | None = None
+        self._hello_timer: asyncio.TimerHandle | None = None
+        self._scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self._filled = 0
+        # the frame whose payload is being received: its header, its memory, and how much of it has come
+        self._header: dict[str, Any] | None = None
+        self._payload: memoryview | None = None
+        self._received = 0
+        self._to_discard = 0
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the hello was exchanged and the connection stands."""
+        return self.peer is not None and not self._is_closed
+
+    def send(self, header: Mapping[str, Any], *payload: Buffer) -> None:
+        """Write one frame; `payload` parts go out as they are, uncopied: leave them unchanged afterwards.
+
+        Raises ChannelLost when the connection is gone, ValueError when the frame breaks a limit.
+        """
+        self.send_packed(wire.encode_header(header, sum(map(len, payload))), *payload)
+
+    def send_packed(self, head: bytes, *payload: Buffer) -> None:
+        """As `send`, with prefix and header already packed by `wire.frame_head`."""
+        transport = self._transport
+        if transport is None or self._is_closed:
+            raise ChannelLost("the channel is closed")
+        if self.is_congested and transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            self.abort(ChannelLost("the peer does not read"))
+            raise ChannelLost("the peer does not read")
+        if len(payload) == 1 and len(payload[0]) <= JOIN_BYTES:
+            transport.write(b"".join((head, payload[0])))
+            return
+        transport.write(head)
+        for part in payload:
+            transport.write(part)
+
+    def close(self) -> None:
+        """Close after what was written has gone out."""
+        if self._transport is not None and not self._is_closed:
+            self._transport.close()
+
+    def abort(self, error: Exception | None = None) -> None:
+        """Close at once and tell the receiver why."""
+        if self._transport is not None and not self._is_closed:
+            self._error = self._error or error
+            self._transport.abort()
+
+    # -- asyncio's side --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        loop = asyncio.get_running_loop()
+        self._hello_timer = loop.call_later(HELLO_TIMEOUT_S, self.abort, ChannelLost("no hello in time"))
+        self._transport.write(wire.encode_header(wire.hello(self._role, self._token)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_closed = True
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
+        self._header = self._payload = None
+        self._receiver.channel_closed(self, self._error or exc)
+
+    def pause_writing(self) -> None:
+        self.is_congested = True
+
+    def resume_writing(self) -> None:
+        self.is_congested = False
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._payload is not None:
+            return self._payload[self._received :]
+        if self._to_discard:
+            return self._scratch[: min(len(self._scratch), self._to_discard)]
+        return self._scratch[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._payload is not None:
+            self._received += nbytes
+            if self._received == len(self._payload):
+                header, payload = self._header, self._payload
+                self._header = self._payload = None
+                assert header is not None
+                self._receiver.frame_received(self, header, payload)
+            return
+        if self._to_discard:
+            self._to_discard -= nbytes
+            return
+        self._filled += nbytes
+        try:
+            self._parse()
+        except wire.VersionMismatch as error:
+            self._refuse("invalid_request", str(error), error)
+        except wire.WireError as error:
+            self.abort(error)
+
+    # -- frames ----------------------------------------------------------------------------------------------------
+
+    def _parse(self) -> None:
+        """Take whole frames out of the scratch buffer; leave the rest of it in one of the three receiving states."""
+        position, filled = 0, self._filled
+        scratch = self._scratch
+        while filled - position >= 8 and not self._is_closed:
+            header_bytes, payload_bytes = wire.decode_prefix(scratch, position)
+            start = position + 8
+            if filled - start < header_bytes:
+                if 8 + header_bytes > len(scratch):
+                    scratch = self._grow(8 + header_bytes, position, filled)
+                    position, filled = 0, filled - position
+                break
+            header = wire.decode_header(scratch[start : start + header_bytes])
+            position = start + header_bytes
+            if self.peer is None:
+                if not self._greet(header, payload_bytes):
+                    position = filled
+                    break
+                continue
+            keep = self._receiver.header_received(self, header, payload_bytes)
+            here = min(payload_bytes, filled - position)
+            if not keep:
+                self._to_discard = payload_bytes - here
+            elif here == payload_bytes:
+                self._receiver.frame_received(self, header, bytes(scratch[position : position + here]))
+            else:
+                # numpy's memory is not zeroed first, a bytearray's is: at 150 KB that is a third of the receive
+                payload = np.empty(payload_bytes, np.uint8).data
+                payload[:here] = scratch[position : position + here]
+                self._header, self._payload, self._received = header, payload, here
+            position += here
+        rest = filled - position
+        if rest and position:
+            scratch[:rest] = bytes(scratch[position:filled])
+        self._filled = rest
+
+    def _grow(self, size: int, position: int, filled: int) -> memoryview:
+        """A larger scratch buffer for a header that does not fit, with the unparsed bytes moved to its start."""
+        larger = memoryview(bytearray(size))
+        larger[: filled - position] = self._scratch[position:filled]
+        self._scratch = larger
+        return larger
+
+    def _greet(self, header: dict[str, Any], payload_bytes: int) -> bool:
+        """Check the first frame. Returns whether the connection may go on."""
+        if header["kind"] == "error":
+            error = header.get("error")
+            message = error.get("message") if isinstance(error, dict) else None
+            self.abort(ChannelLost(f"refused by the peer: {message}"))
+            return False
+        role = header.get("role")
+        if header["kind"] != "hello" or header["id"] != 0 or payload_bytes or role not in ROLES:
+            raise wire.WireError("the first frame is not a hello")
+        if self._token is not None:
+            token = header.get("token")
+            if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self._token.encode()):
+                self._refuse("unauthenticated", "wrong cluster token: give both sides the same one", None)
+                return False
+        if role not in self._accepts:
+            self._refuse(
+                "forbidden",
+                f"a {role} may not connect here; expected {', '.join(sorted(self._accepts))}",
+                None,
+            )
+            return False
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
+        self.peer = role
+        self._receiver.channel_opened(self)
+        return True
+
+    def _refuse(self, code: str, message: str, error: Exception | None) -> None:
+        """Say why, then close once it has gone out."""
+        self._error = error or ChannelLost(message)
+        if self._transport is not None:
+            self._transport.write(wire.encode_header(wire.refusal(code, message)))
+            self._transport.close()
+        self._filled = 0
+
+
+class ChannelServer:
+    """Listens for channels. Every accepted connection is a `Channel` that reports to the one `receiver`."""
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        role: Role,
+        accepts: frozenset[Role],
+        *,
+        token: str | None = None,
+        max_connections: int = 1024,
+    ) -> None:
+        self._receiver = receiver
+        self._role: Role = role
+        self._accepts = accepts
+        self._token = token
+        self._max_connections = max_connections
+        self._channels: set[Channel] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and return the port (the one chosen, when `port` is 0)."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._accept, host, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def stop_listening(self) -> None:
+        """Take no new connections; those that stand go on."""
+        if self._server is not None:
+            self._server.close()
+
+    async def close(self) -> None:
+        """Stop listening and close every connection once what was written has gone out."""
+        self.stop_listening()
+        for channel in list(self._channels):
+            channel.close()
+
+    def _accept(self) -> asyncio.BufferedProtocol:
+        channel = _ServedChannel(self, self._receiver, self._role, self._accepts, self._token)
+        self._channels.add(channel)
+        return channel
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are more connections than allowed."""
+        return len(self._channels) > self._max_connections
+
+    def forget(self, channel: Channel) -> None:
+        """A connection ended."""
+        self._channels.discard(channel)
+
+
+class _ServedChannel(Channel):
+    def __init__(
+        self,
+        server: ChannelServer,
+        receiver: Receiver,
+        role: Role,
+        accepts: frozenset[Role],
+        token: str | None,
+    ) -> None:
+        super().__init__(receiver, role, accepts, token)
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._server.is_full:
+            self._refuse("overloaded", "too many connections", None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.forget(self)
+        super().connection_lost(exc)
+
+
+Answer = tuple[dict[str, Any], Buffer]
+OnAnswer = Callable[[dict[str, Any] | None, Buffer, Exception | None], None]
+
+
+class ChannelClient:
+    """One connection to one address, kept alive, with many requests in flight on it.
+
+    `address` is `HOST:PORT`. `start()` begins connecting and reconnects with jittered back-off until `close()`.
+    """
+
+    def __init__(self, address: str, role: Role, peer: Role, *, token: str | None = None) -> None:
+        host, _, port = address.rpartition(":")
+        self.address = address
+        self.last_error: Exception | None = None
+        self._host = host.strip("[]")
+        self._port = int(port)
+        self._role: Role = role
+        self._accepts: frozenset[Role] = frozenset({peer})
+        self._token = token
+        self._channel: Channel | None = None
+        self._pending: dict[int, OnAnswer] = {}
+        self._next_id = 1
+        self._opened = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request can be sent now."""
+        return self._channel is not None and self._channel.is_open
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the peer takes bytes more slowly than we have written them."""
+        return self._channel is not None and self._channel.is_congested
+
+    @property
+    def outstanding(self) -> int:
+        """Requests sent and not yet answered."""
+        return len(self._pending)
+
+    def start(self) -> None:
+        """Begin connecting in the background."""
+        self._keeper = asyncio.get_running_loop().create_task(self._keep_connected())
+
+    async def wait_open(self, timeout_s: float) -> bool:
+        """Wait until the connection stands; False when it does not in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._opened.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Stop reconnecting and drop the connection; what is in flight fails with ChannelLost."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        if self._channel is not None:
+            self._channel.abort(ChannelLost("closed by us"))
+
+    def submit(self, header: dict[str, Any], payload: tuple[Buffer, ...], on_answer: OnAnswer) -> int:
+        """Send a request; `on_answer(header, payload, error)` is called once, later, unless `cancel` comes first.
+
+        `header` needs `kind`; `v` and `id` are filled in here. Returns the id. Raises ChannelLost when there is no
+        connection.
+        """
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            raise ChannelLost(f"no connection to {self.address}")
+        request_id = self._next_id
+        self._next_id = request_id + 1
+        header["v"] = wire.WIRE_VERSION
+        header["id"] = request_id
+        channel.send(header, *payload)
+        self._pending[request_id] = on_answer
+        return request_id
+
+    def cancel(self, request_id: int) -> None:
+        """Give the request up: its answer, if one still comes, is discarded, and the peer is told."""
+        if self._pending.pop(request_id, None) is not None and self.is_open:
+            assert self._channel is not None
+            self._channel.send({"v": wire.WIRE_VERSION, "kind": "cancel", "id": request_id})
+
+    async def call(self, header: dict[str, Any], *payload: Buffer) -> Answer:
+        """Send a request and wait for its answer. Cancelling the caller cancels the request.
+
+        Raises ChannelLost when the connection ends first.
+        """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def settle(answer: dict[str, Any] | None, body: Buffer, error: Exception | None) -> None:
+            if not future.done():
+                if answer is None:
+                    future.set_exception(error or ChannelLost("no answer"))
+                else:
+                    future.set_result((answer, body))
+
+        request_id = self.submit(header, payload, settle)
+        try:
+            return await future
+        finally:
+            self.cancel(request_id)
+
+    # -- the Receiver's side ---------------------------------------------------------------------------------------
+
+    def channel_opened(self, channel: Channel) -> None:
+        self.last_error = None
+        self._opened.set()
+
+    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
+        return header["kind"] == "answer" and header["id"] in self._pending
+
+    def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
+        on_answer = self._pending.pop(header["id"], None)
+        if on_answer is not None:
+            on_answer(header, payload, None)
+
+    def channel_closed(self, channel: Channel, error: Exception | None) -> None:
+        if channel is not self._channel:
+            return
+        self._channel = None
+        self._opened.clear()
+        self.last_error = error
+        pending, self._pending = self._pending, {}
+        lost = (
+            error
+            if isinstance(error, ChannelLost)
+            else ChannelLost(f"connection to {self.address} lost: {error or 'closed by the peer'}")
+        )
+        for on_answer in pending.values():
+            on_answer(None, b"", lost)
+        self._lost.set()
+
+    async def _keep_connected(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = RECONNECT_FIRST_S
+        while True:
+            self._lost.clear()
+            self._channel = channel = Channel(self, self._role, self._accepts, self._token)
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await loop.create_connection(lambda channel=channel: channel, self._host, self._port)  # type: ignore[misc]
+            except (OSError, TimeoutError) as error:
+                self._channel = None
+                self.last_error = error
+            else:
+                started = loop.time()
+                await self._lost.wait()
+                if loop.time() - started > RECONNECT_MOST_S:
+                    pause = RECONNECT_FIRST_S
+            await asyncio.sleep(pause * (0.5 + random.random()))
+            pause = min(RECONNECT_MOST_S, pause * 2)

@@ -1,0 +1,113 @@
+"""Every metric of every tier, in one table (design: 6.5). One registry per process; label values come from closed sets.
+
+Callers bind labels once (`metrics.requests_total.labels(...)`) and keep the child: a bound update costs a third of
+one that looks its labels up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 25.0)
+SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+LOAD_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0)
+
+MODEL: Final = ("tier", "model", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric: its name without the prefix, what it counts, its labels."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...]
+    buckets: tuple[float, ...] = SECONDS
+
+
+TABLE: Final = (
+    Row("requests_total", "counter", "Requests answered, by HTTP status code", (*MODEL, "code")),
+    Row(
+        "refused_total",
+        "counter",
+        "Requests refused at a gate: full, deadline, quota, draining, bulk",
+        (*MODEL, "reason", "lane"),
+    ),
+    Row("request_seconds", "histogram", "From a request's arrival to its answer", MODEL),
+    Row("queue_wait_seconds", "histogram", "From admission to the start of the batch", MODEL),
+    Row("batch_size", "histogram", "Items per batch", MODEL, SIZES),
+    Row("batch_seconds", "histogram", "From a batch's hand-over to its outcomes", MODEL),
+    Row("preprocess_seconds", "histogram", "Time in one stage of preprocessing", ("stage",)),
+    Row("pending", "gauge", "Places taken, the running batch included", MODEL),
+    Row("places", "gauge", "Places in all", MODEL),
+    Row("busy_ratio", "gauge", "Share of the last 10 s in which a batch was running", MODEL),
+    Row("ready", "gauge", "1 when ready for traffic, else 0", MODEL),
+    Row("partial_total", "counter", "Answers in which at least one model failed and one succeeded", ()),
+    Row("retries_total", "counter", "Second tries on another replica, by how they ended", ("outcome",)),
+    Row(
+        "worker_restarts_total",
+        "counter",
+        "Worker or decoder processes replaced, by reason",
+        (*MODEL, "reason"),
+    ),
+    Row(
+        "dropped_total",
+        "counter",
+        "Admitted work dropped before it ran: expired, abandoned",
+        (*MODEL, "reason"),
+    ),
+    Row("batch_splits_total", "counter", "Batches that raised and were split", MODEL),
+    Row(
+        "model_load_seconds",
+        "histogram",
+        "From the worker's start to the end of its warm-up",
+        MODEL,
+        LOAD_SECONDS,
+    ),
+)
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The table's metrics as attributes (`metrics.requests_total`), in a registry of their own."""
+
+    requests_total: Counter
+    refused_total: Counter
+    request_seconds: Histogram
+    queue_wait_seconds: Histogram
+    batch_size: Histogram
+    batch_seconds: Histogram
+    preprocess_seconds: Histogram
+    pending: Gauge
+    places: Gauge
+    busy_ratio: Gauge
+    ready: Gauge
+    partial_total: Counter
+    retries_total: Counter
+    worker_restarts_total: Counter
+    dropped_total: Counter
+    batch_splits_total: Counter
+    model_load_seconds: Histogram
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        for row in TABLE:
+            metric: Any
+            if row.kind == "counter":
+                metric = Counter(f"crema_{row.name}", row.help, row.labels, registry=self.registry)
+            elif row.kind == "gauge":
+                metric = Gauge(f"crema_{row.name}", row.help, row.labels, registry=self.registry)
+            else:
+                metric = Histogram(
+                    f"crema_{row.name}", row.help, row.labels, registry=self.registry, buckets=row.buckets
+                )
+            setattr(self, row.name, metric)
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        return generate_latest(self.registry)

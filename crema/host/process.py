@@ -1,0 +1,42 @@
+"""What every process of ours does to itself at start: die with its parent, keep the allocator's memory.
+
+Linux with glibc is the supported platform; where a call is missing these functions do nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_M_TRIM_THRESHOLD: Final = -1
+_M_TOP_PAD: Final = -2
+_M_MMAP_THRESHOLD: Final = -3
+
+
+def raise_malloc_thresholds() -> None:
+    """Keep freed memory of photo size instead of giving it back and faulting it in again.
+
+    A 150 KB body costs 35 page faults per request with glibc's defaults and under one with these. The price:
+    resident memory stays at its peak.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
+        mallopt(_M_TRIM_THRESHOLD, 256 * 1024 * 1024)
+        mallopt(_M_TOP_PAD, 16 * 1024 * 1024)
+
+
+def die_with_parent(parent_pid: int, signal_number: int = signal.SIGTERM) -> None:
+    """Ask the kernel for `signal_number` when the parent dies, and exit at once if it is already gone.
+
+    `parent_pid` is the parent's own idea of its pid, handed over by argument: comparing closes the race in
+    which the parent dies between the fork and this call. Call it from the main thread.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(0)

@@ -1,0 +1,173 @@
+"""The one decode function: an image file's bytes in, tensors out. Every failure is a CremaError with a code.
+
+It trusts nothing: format by magic bytes, limits from the header before any pixel, the first frame only, metadata read
+for orientation and colour and never echoed. It does not bound time or memory; the process around it does
+(`preprocessor/decoder.py`), because only a process can be stopped.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from PIL import Image, ImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from crema.errors import CremaError
+from preprocessor import colour
+from preprocessor.header import Format, ImageHeader, broken, check_pixels, read_header
+from preprocessor.orientation import is_turned, read_orientation
+from preprocessor.spec import Spec
+from preprocessor.transforms import Picture, draft_scale, render_all
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Cameras and encoders write about ten passes; a crafted file of 324 KB holds 3000 of them and takes 12 s.
+MAX_JPEG_SCANS: Final = 256
+_SCAN: Final = re.compile(b"\xff\xda")
+
+
+class _Jpeg(JpegImageFile):
+    """Pillow's reader, also for MPO (its first picture), without its search for a resolution in the EXIF data."""
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
+_OPENERS: Final[dict[Format, type[ImageFile.ImageFile]]] = {
+    "jpeg": _Jpeg,
+    "png": PngImageFile,
+    "webp": WebPImageFile,
+    "gif": GifImageFile,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What an answer says of the image: its format, and its dimensions after orientation."""
+
+    format: Format
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """Pixels of one spec: uint8 RGB, rows top to bottom, without gaps."""
+
+    spec: Spec
+    data: bytes
+
+    def as_array(self) -> NDArray[np.uint8]:
+        """A read-only view of the pixels, uint8 [height, width, 3]."""
+        import numpy as np  # here, because the decode processes need none of it and start the faster
+
+        return np.frombuffer(self.data, np.uint8).reshape(self.spec.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One tensor per spec, in the order asked for (equal specs share their memory), and what it took."""
+
+    image: ImageInfo
+    tensors: tuple[Tensor, ...]
+    decode_ms: float
+    resize_ms: float
+
+
+def decode(data: bytes | bytearray | memoryview, specs: Sequence[Spec], profiles: colour.Profiles) -> Decoded:
+    """Decode once, then one resize per distinct spec.
+
+    `profiles` keeps colour transforms between calls. Raises CremaError: `invalid_request`, `image_too_large`,
+    `unsupported_media_type`, `undecodable_image` (also for truncated images), `decode_timeout` (too many passes).
+    """
+    started = time.perf_counter()
+    header = read_header(data)
+    if header.many_scans:
+        _check_scans(data)
+    try:
+        picture = _decode(data, header, specs, profiles)
+        decoded = time.perf_counter()
+        pixels = render_all(picture, specs)
+    except CremaError:
+        raise
+    except MemoryError:
+        message = f"decoding {header.width}x{header.height} needs more memory than one image may have: scale it down first"
+        raise CremaError("image_too_large", message) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise CremaError("image_too_large", "the image unpacks to far more pixels than it claims") from None
+    except Exception as error:  # Pillow's readers raise nearly every kind there is; nothing may pass this boundary
+        raise broken(_reason(error, header)) from None
+    finished = time.perf_counter()
+    width, height = picture.width, picture.height
+    if is_turned(picture.orientation):
+        width, height = height, width
+    return Decoded(
+        ImageInfo(header.format, width, height),
+        tuple(Tensor(spec, pixels[spec]) for spec in specs),
+        decode_ms=(decoded - started) * 1000,
+        resize_ms=(finished - decoded) * 1000,
+    )
+
+
+def _decode(
+    data: bytes | bytearray | memoryview, header: ImageHeader, specs: Sequence[Spec], profiles: colour.Profiles
+) -> Picture:
+    source: Any = _OPENERS[header.format](io.BytesIO(data))
+    # again, now as the decoder itself has understood the file: a frame of a GIF may be larger than its screen
+    width, height = source.size
+    check_pixels(width, height)
+    orientation = read_orientation(source.info.get("exif"))
+    scale = 1
+    if header.format == "jpeg":
+        scale = draft_scale(specs, width, height, orientation)
+        if scale > 1:
+            # asking for the floored size yields exactly this scale
+            source.draft(None, (width // scale, height // scale))
+    frame = source.tile[0].extents if header.format == "gif" and source.tile else None
+    source.load()
+    if header.format == "png":
+        # a PNG may carry its orientation after its pixels
+        orientation = read_orientation(source.info.get("exif"))
+    profile = source.info.get("icc_profile")
+    pixels = colour.flatten(source, header.bit_depth)
+    if frame is not None and frame != (0, 0, width, height):
+        pixels = _on_white(pixels, frame)
+    if pixels.mode == "CMYK":
+        # ink to light is far from linear, so here the colours come before the resize
+        transform = profiles.to_srgb(profile, "CMYK")
+        pixels = pixels.convert("RGB") if transform is None else colour.apply(transform, pixels)
+        return Picture(pixels, width, height, scale, orientation, None)
+    return Picture(pixels, width, height, scale, orientation, profiles.to_srgb(profile, pixels.mode))
+
+
+def _on_white(pixels: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:
+    """The part of the canvas that the first frame covers, the rest white."""
+    paper = Image.new("RGB", pixels.size, colour.WHITE)
+    paper.paste(pixels.crop(frame), frame[:2])
+    return paper
+
+
+def _check_scans(data: bytes | bytearray | memoryview) -> None:
+    # Inside coded data 0xFF is always followed by 0x00 or a marker, so counting the marker's bytes is enough.
+    for count, _ in enumerate(_SCAN.finditer(data), 1):
+        if count > MAX_JPEG_SCANS:
+            message = f"the JPEG is sent in more than {MAX_JPEG_SCANS} passes, which takes too long: save it as a baseline JPEG"
+            raise CremaError("decode_timeout", message)
+
+
+def _reason(error: Exception, header: ImageHeader) -> str:
+    name = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "gif": "GIF"}[header.format]
+    # the text of Pillow's errors can quote the file's own bytes, so it is read but never passed on
+    if isinstance(error, OSError) and "truncated" in str(error):
+        return f"the {name} ends before its last row"
+    return f"the {name} is damaged"
