@@ -6,6 +6,7 @@ package's code and does not hash weights; `Manifest.wrong_weights` does, and `di
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +36,7 @@ from crema.host.python_requirement import PythonRequirement
 from crema.host.yaml_source import Mistake, SourceError, YamlSource
 from crema.names import is_name, parse_version
 
-__all__ = ["MANIFEST_NAME", "Manifest", "ManifestError", "load_manifest", "package_digest"]
+__all__ = ["MANIFEST_NAME", "Manifest", "ManifestError", "load_manifest", "package_digest", "read_python"]
 
 MANIFEST_NAME: Final = "model.yaml"
 
@@ -179,9 +180,7 @@ class Manifest(Strict):
     @classmethod
     def _version_is_quoted(cls, version: object) -> object:
         if isinstance(version, float):
-            raise refuse(
-                "must stand in quotes: without them YAML reads 3.10 as 3.1", hint=f'version: "{version}"'
-            )
+            raise refuse("must stand in quotes: without them YAML reads 3.10 as 3.1", hint='version: "{got}"')
         return version
 
     @field_validator("version")
@@ -250,8 +249,26 @@ class Manifest(Strict):
 
 def load_manifest(package_dir: Path, *, shown_as: str = MANIFEST_NAME) -> Manifest:
     """Reads `package_dir/model.yaml`. Raises ManifestError with every mistake in it; `shown_as` is the file they name."""
-    package_dir = Path(package_dir).absolute()
+    package_dir = Path(os.path.abspath(package_dir))  # noqa: PTH100 - folders are compared by name, so no `..`
     source = YamlSource.read(package_dir / MANIFEST_NAME, shown_as)
     manifest = read_model(source, Manifest, _HINTS, context=Reading(package_dir), raise_as=ManifestError)
     manifest._package_dir = package_dir
     return manifest
+
+
+def read_python(package_dir: Path) -> str:
+    """Only the manifest's `python`: enough to lock a package whose weights and examples are still to come.
+
+    Raises ManifestError with what stands in the way of reading it.
+    """
+    source = YamlSource.read(Path(package_dir) / MANIFEST_NAME)
+    python = source.data.get("python") if isinstance(source.data, dict) else None
+    if source.is_broken:
+        raise ManifestError(source.mistakes)
+    try:
+        return PythonRequirement.parse(python if isinstance(python, str) else "").text
+    except ValueError as error:
+        what = "is required" if python is None else str(error)
+        raise ManifestError(
+            [source.mistake(("python",), what, got=source.written(("python",)), hint=_HINTS["python"])]
+        ) from None

@@ -28,8 +28,8 @@ from pydantic import (
 )
 from pydantic import Strict as StrictMode
 
-from crema.host.mistakes import REFUSED, TAG, Strict, refuse
-from crema.host.package_paths import PathRefused, inside
+from crema.host.mistakes import REFUSED, TAG, Strict, did_you_mean, refuse
+from crema.host.package_paths import PathRefused, inside, package_files
 
 # One frame of the channel carries at most this, and a batch travels to the worker in one frame.
 MAX_TENSOR_BYTES: Final = 64 << 20
@@ -55,6 +55,13 @@ class Reading:
     output_type: str | None = None
 
 
+def _close_file(package_dir: Path, written: str) -> str:
+    """The `try:` line for a path that leads nowhere: the package's file that looks most like it."""
+    known = [path.relative_to(package_dir).as_posix() for path in package_files(package_dir)]
+    close = did_you_mean(written, known)
+    return close[0] if close else "put the file into the package's folder, or correct the path"
+
+
 def package_file(suffixes: tuple[str, ...], what: str) -> Callable[[str, ValidationInfo], str]:
     """A validator: the text names a file in the package that ends in one of `suffixes`; `what` says it in words."""
 
@@ -65,9 +72,7 @@ def package_file(suffixes: tuple[str, ...], what: str) -> Callable[[str, Validat
             try:
                 inside(info.context.package_dir, written)
             except PathRefused as error:
-                raise refuse(
-                    str(error), hint="a file inside the package, for instance examples/beach.jpg"
-                ) from None
+                raise refuse(str(error), hint=_close_file(info.context.package_dir, written)) from None
         return written
 
     return check
@@ -77,6 +82,8 @@ def by(key: str, tags: dict[str, str], what: str) -> Discriminator:
     """Chooses a union's member by the value of `key`: `tags` maps values to tags; any other value is refused with `what`."""
 
     def tag_of(value: Any) -> str | None:
+        if isinstance(value, Strict):
+            return TAG + tags[getattr(value, key)]  # when it is written out again
         if not isinstance(value, dict):
             return TAG + next(iter(tags.values()))  # the member itself then says that it must be a map
         chosen = value.get(key)

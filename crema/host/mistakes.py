@@ -37,7 +37,7 @@ def refuse(
 ) -> PydanticCustomError:
     """The error for a validator to raise: `what` is the rule; `at` is a key or index inside the validated value.
 
-    `got` replaces the value that is shown; `show=False` shows none.
+    `got` replaces the value that is shown; `show=False` shows none. `{got}` in `hint` becomes what the file says.
     """
     # A format of "{what}" would be filled by pydantic; the text itself may hold braces.
     context = {"what": what, "hint": hint, "got": got if show else _NO_GOT, "at": at}
@@ -66,6 +66,8 @@ def read_model(
         # A key that YAML did not read as text was already named: that it is unknown, too, is no second mistake.
         named = {(mistake.line, mistake.column) for mistake in source.mistakes}
         for details in error.errors(include_url=False):
+            if details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]:
+                continue  # pydantic counts valid entries only, and what is wrong with the others is said anyway
             mistake = _translate(source, model, details, hints)
             if details["type"] != "extra_forbidden" or (mistake.line, mistake.column) not in named:
                 mistakes.append(mistake)
@@ -91,7 +93,8 @@ def _translate(
     if kind == REFUSED:
         said = context["got"]
         got = None if said == _NO_GOT else said or got
-        return source.mistake(location, str(context["what"]), got=got, hint=context["hint"] or hint)
+        way_out = (context["hint"] or hint or "").replace("{got}", got or "")
+        return source.mistake(location, str(context["what"]), got=got, hint=way_out or None)
     if kind == "missing":
         return source.mistake(location, "is required", hint=hint)
     if kind == "extra_forbidden":
@@ -102,6 +105,8 @@ def _translate(
     if kind == "string_type" and isinstance(details["input"], (bool, int, float)):
         return source.mistake(location, "must be text, in quotes", got=got, hint=_quoted(location, got))
     what, bound = _rule(kind, context)
+    if kind in ("greater_than_equal", "less_than_equal"):
+        what = _range(model, location) or what
     if bound is not None and hint is None and location:
         hint = f"{location[-1]}: {bound}"
     return source.mistake(location, what or details["msg"], got=got, hint=hint)
@@ -112,16 +117,27 @@ def _quoted(location: Location, got: str | None) -> str:
     return f'"{got}"' if key is None else f'{key}: "{got}"'
 
 
+def _range(model: type[BaseModel], location: Location) -> str | None:
+    """The whole range of a number that has two bounds, for its mistake to name; None for any other."""
+    for parent in _models_at(model, list(location[:-1])) if location else ():
+        for name, info in parent.model_fields.items():
+            if (info.alias or name) == location[-1]:
+                bounds = {type(bound).__name__: bound for bound in info.metadata}
+                if "Ge" in bounds and "Le" in bounds:
+                    return f"must be from {bounds['Ge'].ge:g} to {bounds['Le'].le:g}"
+    return None
+
+
 def _rule(kind: str, context: Mapping[str, Any]) -> tuple[str | None, object]:
     """Our words for one of pydantic's error types, and a value that would satisfy it (None where there is no such)."""
     if kind == "greater_than_equal":
-        return f"must be at least {context['ge']}", context["ge"]
+        return f"must be at least {context['ge']:g}", context["ge"]
     if kind == "less_than_equal":
-        return f"must be at most {context['le']}", context["le"]
+        return f"must be at most {context['le']:g}", context["le"]
     if kind == "greater_than":
-        return f"must be more than {context['gt']}", None
+        return f"must be more than {context['gt']:g}", None
     if kind == "less_than":
-        return f"must be less than {context['lt']}", None
+        return f"must be less than {context['lt']:g}", None
     if kind == "literal_error":
         return f"must be {context['expected']}".replace("'", ""), None
     if kind in ("too_short", "too_long"):
@@ -208,9 +224,7 @@ def _descend(annotation: Any, parts: list[str | int]) -> list[type[BaseModel]]:
     arguments = getattr(annotation, "__args__", ())
     origin = getattr(annotation, "__origin__", None)
     if origin in (tuple, list, dict):
-        return (
-            _descend(arguments[-1] if arguments[-1] is not Ellipsis else arguments[0], parts[1:])
-            if parts
-            else []
-        )
+        # The member's type comes last: dict[K, V], list[V], tuple[V, ...], with the dots in its place.
+        members = [argument for argument in arguments if argument is not Ellipsis]
+        return _descend(members[-1], parts[1:]) if parts else []
     return [found for argument in arguments for found in _descend(argument, parts)]

@@ -28,6 +28,8 @@ MAX_HEADERS: Final = 64
 HEADER_TIMEOUT_S: Final = 10.0
 KEEPALIVE_S: Final = 75.0
 SPARE_DESCRIPTORS: Final = 64
+# instead of the library's own, which tells strangers its version
+SERVER: Final = "crema"
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -139,6 +141,7 @@ class _Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has already begun")
         response = self._service.library_error(request, status, exc)
+        response.headers["Server"] = SERVER
         response.force_close()
         return response
 
@@ -255,7 +258,7 @@ class Service:
             if methods is None:
                 raise CremaError(
                     "not_found",
-                    f"there is nothing at {request.rel_url.raw_path[:200]}; /docs lists what there is",
+                    f"there is nothing at {request.rel_url.raw_path[:200]}; /openapi.json on the public listener lists what there is",
                 )
             handler = methods.get(request.method)
             if handler is None:
@@ -274,8 +277,10 @@ class Service:
             )
         if self.is_draining:
             response.force_close()
-        if "X-Request-Id" not in response.headers:
-            response.headers["X-Request-Id"] = request_id_of(request)
+        headers = response.headers
+        headers["Server"] = SERVER
+        if "X-Request-Id" not in headers:
+            headers["X-Request-Id"] = request_id_of(request)
         return response
 
     async def _other_method(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import json
 import os
 import signal
@@ -49,6 +50,9 @@ def arguments(tier: str, description: str) -> argparse.ArgumentParser:
         "--announce-fd", type=int, help="write one JSON line with the ports to this descriptor, then close it"
     )
     parser.add_argument(
+        "--insecure", action="store_true", help="listen beyond loopback without keys or a cluster token"
+    )
+    parser.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="default: info"
     )
     return parser
@@ -65,6 +69,31 @@ def host_port(text: str) -> tuple[str, int]:
 def cluster_token() -> str | None:
     """The token that both sides of a channel must show, from the environment (never from the arguments)."""
     return os.environ.get(TOKEN_VARIABLE) or None
+
+
+def check_listeners(
+    args: argparse.Namespace, addresses: list[tuple[str, int]], *, secret: str | None, how: str
+) -> None:
+    """End the process, with a reason, when an address lies beyond loopback and there is no secret to ask callers for.
+
+    `how` says how to make one.
+    """
+    for host, port in addresses:
+        if not (is_loopback(host) or secret is not None or args.insecure):
+            raise SystemExit(
+                f"refusing to listen on {host}:{port}: beyond loopback anyone who reaches it may call the models\n"
+                f"  try: {how}, listen on 127.0.0.1, or pass --insecure"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach a listener on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def announce(args: argparse.Namespace, ports: dict[str, int]) -> None:

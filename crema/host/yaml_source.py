@@ -156,7 +156,11 @@ class YamlSource:
                 else "check the indentation, and the quotes around text with : # { or ["
             )
             return cls._broken(file, line, column, what, hint)
-        except (yaml.YAMLError, RecursionError) as error:
+        except (
+            yaml.YAMLError,
+            RecursionError,
+            ValueError,
+        ) as error:  # ValueError: a number of thousands of digits
             what = (
                 "nested too deeply"
                 if isinstance(error, RecursionError)

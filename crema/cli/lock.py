@@ -1,0 +1,52 @@
+"""`crema lock PKG`: pins and hashes what a package's `requirements.in` wants, one lock per platform profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from crema.cli.table import aligned
+
+
+@click.command()
+@click.argument("package", metavar="PKG", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    help="Lock this profile; may be given again. [default: cpu and pypi]",
+)
+@click.option("--upgrade", is_flag=True, help="Take the newest versions instead of those that are locked.")
+def lock(package: Path, profiles: tuple[str, ...], upgrade: bool) -> None:
+    """Write requirements.<profile>.lock for the package in the folder PKG.
+
+    cpu takes CPU builds from the folder or page in UV_FIND_LINKS (or PIP_FIND_LINKS, or pip's configuration); pypi
+    takes the plain package index; any other name (cu130) takes what your uv is configured for.
+
+    \b
+    Example: crema lock model_packages/tags/3.1
+    """
+    from crema.host.manifest import ManifestError
+    from envs.lock import DEFAULT_PROFILES, LockError, lock_package
+    from envs.lock_file import LockFile
+
+    failed = False
+    for profile in profiles or DEFAULT_PROFILES:
+        try:
+            path = lock_package(package, profile, upgrade=upgrade, progress=_told)
+        except ManifestError as error:
+            raise click.ClickException(f"{package} has no usable manifest\n{error}") from None
+        except LockError as error:
+            failed = True
+            click.echo(aligned([["FAILED", str(error)]])[0])
+        else:
+            click.echo(
+                aligned([["LOCKED", path.name, f"{len(LockFile.read(path).requirements)} packages"]])[0]
+            )
+    if failed:
+        raise SystemExit(1)
+
+
+def _told(line: str) -> None:
+    click.echo(f"  {line}", err=True)

@@ -1,0 +1,1 @@
+"""The models' virtualenvs: from what R&D wants (`requirements.in`) over hashed locks to built, verified environments."""
