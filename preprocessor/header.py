@@ -7,6 +7,7 @@ rest of the image is sound.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -18,6 +19,8 @@ MAX_PIXELS: Final = 50_000_000
 MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
 # A phone's photo has under 400 segments before its pixels, even one with 20 MiB of maker notes.
 MAX_JPEG_SEGMENTS: Final = 4096
+# Fill bytes and what broken editors leave between segments: more than this is not passed over.
+MAX_JPEG_JUNK_BYTES: Final = 64 * 1024
 ACCEPTED: Final = "JPEG, PNG, WebP and GIF"
 
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
@@ -29,6 +32,8 @@ _SOF_ARITHMETIC: Final = frozenset({0xC9, 0xCA})
 _SOF_OTHER: Final = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})
 _PROGRESSIVE: Final = frozenset({0xC2, 0xCA})
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+
+_MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
 
 # what a refused file is called, by its first bytes, so that the message can say what to do
 _KNOWN_MAGIC: Final = (
@@ -115,10 +120,14 @@ def _read_jpeg(data: bytes | bytearray | memoryview) -> ImageHeader:
     size = len(data)
     position = 2
     frame: tuple[int, int, int, int] | None = None  # marker, width, height, components
+    junk_left = MAX_JPEG_JUNK_BYTES
     for _ in range(MAX_JPEG_SEGMENTS):
-        position = _next_marker(data, position)
-        marker = data[position]
-        position += 1
+        if position + 1 >= size or data[position] != 0xFF or data[position + 1] in (0x00, 0xFF):
+            junk = _skip_junk(data, position, junk_left)
+            position += junk
+            junk_left -= junk
+        marker = data[position + 1]
+        position += 2
         if marker in _STANDALONE:
             continue
         if position + 2 > size:
@@ -144,22 +153,20 @@ def _read_jpeg(data: bytes | bytearray | memoryview) -> ImageHeader:
         elif marker == 0xD9:
             break
         position += length
+    else:
+        raise broken(f"the JPEG has more than {MAX_JPEG_SEGMENTS} segments before its picture")
     raise broken("the JPEG has no picture in it")
 
 
-def _next_marker(data: bytes | bytearray | memoryview, position: int) -> int:
-    """Where the code byte of the next marker is. Fill bytes and junk between segments are passed over, as decoders do."""
-    size = len(data)
-    while position + 1 < size:
-        if data[position] == 0xFF:
-            if data[position + 1] not in (0x00, 0xFF):
-                return position + 1
-            position += 1
-            continue
-        window = bytes(data[position : position + 65536])
-        found = window.find(b"\xff")
-        position += len(window) if found < 0 else found
-    raise broken("the JPEG ends before its picture")
+def _skip_junk(data: bytes | bytearray | memoryview, position: int, allowed: int) -> int:
+    """How many bytes lie before the next marker. Fill bytes and junk between segments are passed over, as decoders do.
+
+    Looks at no more than `allowed` bytes: this runs in the event loop.
+    """
+    found = _MARKER.search(bytes(data[position : position + allowed + 2]))
+    if found is None:
+        raise broken("the JPEG ends before its picture, or there is much between its segments that does not belong there")
+    return found.start()
 
 
 def _read_png(head: bytes) -> ImageHeader:
@@ -204,6 +211,8 @@ def _advice(head: bytes) -> str:
         )
     if name is None:
         return f"this is not an image that is read here; accepted are {ACCEPTED}. Send the bytes of the image file itself"
+    if name in ("gzip", "ZIP"):
+        return f"{name} is not read here; accepted are {ACCEPTED}. Unpack it first and send the image itself"
     return f"{name} is not read here; accepted are {ACCEPTED}. Convert it first, for instance with `magick INPUT photo.jpg`"
 
 

@@ -1,0 +1,139 @@
+"""The preprocessor: what it listens on, what it is built of, how it starts and drains.
+
+    channel  `preprocess` {specs, remaining_ms, lane} + image bytes → {image, tensors, timing, load} + pixels   intake.py
+    HTTP     GET /livez /readyz /metrics                                                                       here
+    parts    gate (places) → pool (queue) → decoder processes (decode.py, transforms.py)
+
+Start: listeners first, then the decode processes; ready when the first of them is. Drain: no new requests, those let
+in are finished, then everything is closed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from typing import Any, Final
+
+import structlog
+
+from crema.host.channel import ChannelServer
+from crema.host.metrics import Metrics
+from crema.host.service import Service, health_routes, metrics_route
+from crema.host.tier import (
+    Stop,
+    announce,
+    arguments,
+    check_listeners,
+    cluster_token,
+    host_port,
+    is_orphan,
+    run,
+)
+from preprocessor.busy_share import BusyShare
+from preprocessor.gate import Gate
+from preprocessor.intake import Intake
+from preprocessor.meters import Meters
+from preprocessor.pool import Pool, cores
+
+# Deep enough for a burst of callers, shallow enough that the last of them is served well within a default deadline:
+# 32 photos of 12 megapixels are under a second's work of one core.
+PLACES_PER_WORKER: Final = 32
+DRAIN_S: Final = 25.0
+
+log = structlog.get_logger(__name__)
+
+
+class Preprocessor:
+    """All parts of one preprocessor. Construct, `start()`, later `drain()`."""
+
+    def __init__(self, workers: int, places: int, token: str | None) -> None:
+        self.metrics = Metrics()
+        self.meters = Meters(self.metrics)
+        self.pool = Pool(workers, self.meters, on_busy=self._busy_changed)
+        self.gate = Gate(places)
+        self.intake = Intake(self.pool, self.gate, self.meters)
+        self.channels = ChannelServer(self.intake, "preprocessor", frozenset({"coordinator"}), token=token)
+        self.service = Service([*health_routes(self.health), metrics_route(self.metrics, self._refresh)])
+        self._busy = BusyShare(workers, time.monotonic())
+
+    async def start(self, channel: tuple[str, int], http: tuple[str, int]) -> dict[str, int]:
+        """Listen, then spawn the decode processes. Returns the ports as `{channel, http}`."""
+        ports = {"channel": await self.channels.start(*channel), "http": await self.service.start(*http)}
+        self.pool.start()
+        return ports
+
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """Whether a request would be let in, and the body of `/readyz` beside that."""
+        ready = self.intake.is_ready
+        state = "draining" if self.intake.is_draining else "ready" if ready else "starting"
+        more: dict[str, Any] = {"state": state, "workers": self.pool.decoders}
+        if not ready and not self.intake.is_draining and self.pool.last_failure:
+            more |= {"state": "degraded", "problem": self.pool.last_failure}
+        return ready, more
+
+    async def drain(self, seconds: float) -> None:
+        """Let nothing in any more, finish what was let in within `seconds`, then close everything."""
+        self.intake.is_draining = True
+        self.channels.stop_listening()
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + seconds
+        while self.intake.pending and loop.time() < ends:
+            await asyncio.sleep(0.02)
+        await self.pool.close()
+        await self.channels.close()
+        await self.service.close(timeout_s=1.0)
+
+    def _busy_changed(self, busy: int) -> None:
+        self._busy.change(busy, time.monotonic())
+
+    def _refresh(self) -> None:
+        """Gauges are brought up to date when someone looks."""
+        self.meters.pending.set(self.gate.pending)
+        self.meters.places.set(self.gate.places)
+        self.meters.ready.set(1 if self.intake.is_ready else 0)
+        self.meters.busy_ratio.set(self._busy.ratio(time.monotonic()))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """`python -m preprocessor`."""
+    args = _parser().parse_args(argv)
+    token = cluster_token()
+    check_listeners(
+        args,
+        [args.channel, args.http],
+        secret=token,
+        how="set CREMA_CLUSTER_TOKEN to the same long random text on every tier (`openssl rand -hex 32`)",
+    )
+    workers = cores() if args.workers == "auto" else args.workers
+    places = args.places or PLACES_PER_WORKER * workers
+
+    async def serve(stop: Stop) -> None:
+        preprocessor = Preprocessor(workers, places, token)
+        ports = await preprocessor.start(args.channel, args.http)
+        log.info("preprocessor_started", **ports, workers=workers, places=places)
+        announce(args, ports)
+        await stop.wait()
+        log.info("preprocessor_draining", pending=preprocessor.intake.pending)
+        await preprocessor.drain(0.0 if is_orphan(args) else DRAIN_S)
+
+    run("preprocessor", args, serve)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = arguments("preprocessor", "Decodes photos once, in processes that can be killed, and resizes them for every model.")
+    parser.add_argument("--channel", type=host_port, default=("127.0.0.1", 7000), metavar="HOST:PORT", help="default: 127.0.0.1:7000")
+    parser.add_argument("--http", type=host_port, default=("127.0.0.1", 7001), metavar="HOST:PORT", help="health and metrics; default: 127.0.0.1:7001")
+    parser.add_argument("--workers", type=_workers, default="auto", metavar="N|auto", help="decode processes; default: auto, one per core")
+    parser.add_argument("--places", type=_positive, metavar="N", help=f"images pending at once; default: {PLACES_PER_WORKER} per worker")
+    return parser
+
+
+def _workers(text: str) -> int | str:
+    return "auto" if text == "auto" else _positive(text)
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 4096):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 4096 (got {text!r})")
+    return int(text)

@@ -1,0 +1,234 @@
+"""One decode process seen from the host: start it, hand it one image at a time, watch its budget, kill it, reap it.
+
+It decides nothing about which image comes next or whether a process is replaced; the pool does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from crema import wire
+from crema.host.channel import Buffer, Channel
+
+START_TIMEOUT_S: Final = 10.0
+_ROOT: Final = str(Path(__file__).resolve().parent.parent)
+
+
+class DecoderState(StrEnum):
+    """Where a decode process is in its life."""
+
+    STARTING = "starting"  # importing; not yet heard from
+    READY = "ready"  # takes an image
+    BUSY = "busy"  # decodes one
+    GONE = "gone"  # killed, dead or closed
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one image may cost. `cpu_s` of CPU time; `memory_mb` of address space above what the process starts with.
+
+    `stall_s` bounds the wall clock of a decoder that uses no CPU: it is stopped or the machine is out of memory.
+    `abandoned_s` is the CPU time that a decode nobody waits for any more may still use. To replace a process costs
+    about as much, so killing sooner would waste more than it saves.
+    """
+
+    cpu_s: float = 2.5
+    memory_mb: int = 900
+    stall_s: float = 10.0
+    abandoned_s: float = 0.5
+
+
+class Owner(Protocol):
+    """Whoever started the process is told these three things, on the event loop."""
+
+    def decoder_ready(self, decoder: DecoderProcess) -> None:
+        """It said hello and is idle."""
+
+    def decoder_answered(self, decoder: DecoderProcess, header: dict[str, Any], payload: Buffer) -> None:
+        """The image in hand is done; the process is idle again."""
+
+    def decoder_gone(self, decoder: DecoderProcess, reason: str) -> None:
+        """It ended: `budget` (killed by us over its budget), `cpu` (by the kernel), `died`, `start` (never ready) or
+        `closed` (as asked). Called exactly once."""
+
+
+class DecoderProcess:
+    """A spawned process at the other end of a socket pair. Construct, then `start()`."""
+
+    def __init__(self, owner: Owner, limits: Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.state = DecoderState.STARTING
+        self.served = 0
+        self._owner = owner
+        self._limits = limits
+        self._clock = clock
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._budget_timer: asyncio.TimerHandle | None = None
+        self._allowed_cpu_s = 0.0
+        self._stalls_at = 0.0
+        self._ends_because: str | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, once started."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Spawn the process (a few milliseconds) and begin to listen to it."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            for end in (ours, theirs):
+                # a photo and its answer should fit without the two sides taking turns; the kernel caps what we ask
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            command = [sys.executable, "-P", "-s", "-m", "preprocessor.decoder", "--fd", str(theirs.fileno())]
+            command += ["--parent-pid", str(os.getpid())]
+            command += ["--memory-mb", str(self._limits.memory_mb), "--cpu-s", str(self._limits.cpu_s)]
+            # its own session: a Ctrl-C at the terminal is for the host, which then closes its decoders in order
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=_environment(),
+                cwd="/",
+                start_new_session=True,
+            )
+        self._stalls_at = self._clock() + START_TIMEOUT_S
+        self._budget_timer = asyncio.get_running_loop().call_later(START_TIMEOUT_S, self._end, "start")
+        self._spawn_task(self._connect(ours))
+
+    def run(self, job_id: int, specs: list[dict[str, Any]], image: Buffer) -> None:
+        """Hand over one image. The process must be idle."""
+        assert self.state is DecoderState.READY and self._channel is not None
+        self.state = DecoderState.BUSY
+        self._allowed_cpu_s = self._cpu_s() + self._limits.cpu_s
+        self._stalls_at = self._clock() + self._limits.stall_s
+        self._watch_budget(self._limits.cpu_s)
+        self._channel.send({"v": wire.WIRE_VERSION, "kind": "decode", "id": job_id, "specs": specs}, image)
+
+    def abandon(self) -> None:
+        """Nobody waits for the image in hand any more: it may finish soon, or the process is killed."""
+        if self.state is DecoderState.BUSY:
+            self._allowed_cpu_s = min(self._allowed_cpu_s, self._cpu_s() + self._limits.abandoned_s)
+            self._watch_budget(self._limits.abandoned_s)
+
+    def close(self) -> None:
+        """End it in order; it has nothing to lose, so it is not waited for."""
+        self._end("closed")
+
+    @property
+    def is_reaped(self) -> bool:
+        """Whether nothing of it is left."""
+        return self.state is DecoderState.GONE and not self._tasks
+
+    async def wait(self) -> None:
+        """Until the process is reaped."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- the budget ------------------------------------------------------------------------------------------------
+
+    def _watch_budget(self, seconds: float) -> None:
+        if self._budget_timer is not None:
+            self._budget_timer.cancel()
+        self._budget_timer = asyncio.get_running_loop().call_later(seconds, self._check_budget)
+
+    def _check_budget(self) -> None:
+        """Wall time has passed; what counts is CPU time, which passes more slowly on a busy machine."""
+        left = self._allowed_cpu_s - self._cpu_s()
+        if left <= 0 or self._clock() >= self._stalls_at:
+            self._end("budget")
+        else:
+            self._watch_budget(max(0.01, min(left, self._stalls_at - self._clock())))
+
+    def _cpu_s(self) -> float:
+        """CPU seconds of the process so far (infinite once it is gone), by its CPU-time clock."""
+        assert self._process is not None
+        try:
+            # the clock id that clock_getcpuclockid(3) computes
+            return time.clock_gettime((~self._process.pid << 3) | 2)
+        except OSError:
+            return float("inf")
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _end(self, reason: str) -> None:
+        if self._ends_because is not None:
+            return
+        self._ends_because = reason
+        if self._budget_timer is not None:
+            self._budget_timer.cancel()
+        assert self._process is not None
+        self._process.kill()
+        if self._channel is not None:
+            self._channel.abort()
+        self.state = DecoderState.GONE
+        self._spawn_task(self._reap())
+        self._owner.decoder_gone(self, reason)
+
+    async def _reap(self) -> None:
+        assert self._process is not None
+        await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+
+    async def _find_out(self, was_starting: bool) -> None:
+        """The socket closed by itself: learn from the exit status why."""
+        assert self._process is not None
+        # if it still lives it is of no use without its socket; if it is dead this does not change how it died
+        self._process.kill()
+        await self._reap()
+        self._end("cpu" if self._process.returncode == -signal.SIGXCPU else "start" if was_starting else "died")
+
+    def _spawn_task(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- the channel's side ----------------------------------------------------------------------------------------
+
+    async def _connect(self, ours: socket.socket) -> None:
+        channel = Channel(self, "preprocessor", frozenset({"worker"}))
+        await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=ours)
+        self._channel = channel
+        if self._ends_because is not None:
+            channel.abort()
+
+    def channel_opened(self, channel: Channel) -> None:
+        if self._budget_timer is not None:
+            self._budget_timer.cancel()
+        self.state = DecoderState.READY
+        self._owner.decoder_ready(self)
+
+    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
+        return bool(header["kind"] == "answer")
+
+    def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
+        if self._budget_timer is not None:
+            self._budget_timer.cancel()
+        self.state = DecoderState.READY
+        self.served += 1
+        self._owner.decoder_answered(self, header, payload)
+
+    def channel_closed(self, channel: Channel, error: Exception | None) -> None:
+        if self._ends_because is None:
+            was_starting, self.state = self.state is DecoderState.STARTING, DecoderState.GONE
+            self._spawn_task(self._find_out(was_starting))
+
+
+def _environment() -> dict[str, str]:
+    """No secrets and no settings of ours: a decoder reads strangers' bytes."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PATH") if name in os.environ}
+    return {**kept, "PYTHONPATH": _ROOT, "LC_ALL": "C.UTF-8"}

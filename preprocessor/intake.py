@@ -1,0 +1,240 @@
+"""The channel's side of the tier: `preprocess` frames in, tensors or an error out.
+
+Everything that can be refused is refused from the frame's header, before the image is kept. The intake reads headers
+and counts places; pixels are the pool's business.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from crema import wire
+from crema.errors import CremaError
+from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.names import LANES, Lane
+from preprocessor.cost import work_of
+from preprocessor.gate import Gate, Permit
+from preprocessor.header import check_bytes, read_header
+from preprocessor.meters import Meters
+from preprocessor.pool import Job, Pool
+from preprocessor.spec import Spec, parse_specs, total_bytes
+
+NOT_READY_RETRY_MS: Final = 500
+MOST_LEFT_FOR_THE_REST_MS: Final = 250.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One admitted request on one channel."""
+
+    channel: Channel
+    frame_id: int
+    specs: tuple[Spec, ...]
+    permit: Permit
+    arrived_at: float
+    deadline: float | None
+    request_id: str
+    job: Job | None = None
+
+
+def decode_budget_ms(remaining_ms: float) -> float:
+    """How much of the caller's remaining time preprocessing may use: the models need the rest."""
+    return max(remaining_ms / 2, remaining_ms - MOST_LEFT_FOR_THE_REST_MS)
+
+
+class Intake:
+    """The receiver of every channel that coordinators open."""
+
+    def __init__(self, pool: Pool, gate: Gate, meters: Meters, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.is_draining = False
+        self._pool = pool
+        self._gate = gate
+        self._meters = meters
+        self._clock = clock
+        self._calls: dict[Channel, dict[int, Call]] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a request that came now could be let in."""
+        return self._pool.is_ready and not self.is_draining
+
+    @property
+    def pending(self) -> int:
+        """Requests let in and not yet answered."""
+        return self._gate.pending
+
+    # -- the Receiver's side ---------------------------------------------------------------------------------------
+
+    def channel_opened(self, channel: Channel) -> None:
+        """A coordinator said hello."""
+        self._calls[channel] = {}
+
+    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
+        """Let the request in or refuse it; the image is kept only in the first case."""
+        kind, frame_id = header["kind"], header["id"]
+        if kind == "preprocess":
+            if frame_id in self._calls[channel]:
+                channel.abort(wire.WireError(f"the id {frame_id} is in use on this connection"))
+                return False
+            return self._let_in(channel, header, payload_bytes)
+        if kind == "cancel":
+            self._cancel(channel, frame_id)
+        elif kind not in ("hello", "answer", "error"):
+            message = f"a preprocessor answers `preprocess`, not {kind[:40]!r}; check the address"
+            self._answer_error(channel, frame_id, CremaError("invalid_request", message))
+        return False
+
+    def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
+        """The image is here: look at its header, then queue it."""
+        call = self._calls[channel].get(header["id"])
+        if call is None:
+            return
+        try:
+            work = work_of(read_header(payload))
+        except CremaError as error:
+            self._finish(call, error)
+            return
+        specs = [spec.as_wire() for spec in call.specs]
+        call.job = Job(payload, specs, work, call.deadline, partial(self._job_done, call), call.request_id)
+        self._pool.submit(call.job)
+
+    def channel_closed(self, channel: Channel, error: Exception | None) -> None:
+        """The coordinator is gone, and with it everyone who waited for its requests."""
+        for call in self._calls.pop(channel, {}).values():
+            self._drop(call)
+
+    # -- requests --------------------------------------------------------------------------------------------------
+
+    def _let_in(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
+        now = self._clock()
+        lane: Lane = "interactive"
+        try:
+            lane = _lane(header.get("lane", "interactive"))
+            remaining_ms = _remaining_ms(header.get("remaining_ms"))
+            specs = _specs(header.get("specs"))
+            if payload_bytes == 0:
+                raise CremaError("invalid_request", "the image is empty; send the bytes of an image file")
+            check_bytes(payload_bytes)
+            self._check_ready()
+            permit = self._gate.enter(payload_bytes, self._pool.expected_wait_ms())
+        except CremaError as error:
+            self._meters.refused(error, lane, self.is_draining)
+            self._meters.answered(error.status, self._clock() - now)
+            self._answer_error(channel, header["id"], error)
+            return False
+        deadline = None if remaining_ms is None else now + decode_budget_ms(remaining_ms) / 1000
+        request_id = header.get("request_id")
+        known_as = request_id[:128] if isinstance(request_id, str) else ""
+        self._calls[channel][header["id"]] = Call(channel, header["id"], specs, permit, now, deadline, known_as)
+        return True
+
+    def _check_ready(self) -> None:
+        if self.is_draining:
+            message = "this preprocessor is shutting down; send the request to another one"
+            raise CremaError("not_ready", message, retry_after_ms=NOT_READY_RETRY_MS)
+        if not self._pool.is_ready:
+            message = "no decode process is ready yet; send the request again in a moment"
+            raise CremaError("not_ready", message, retry_after_ms=NOT_READY_RETRY_MS)
+
+    def _cancel(self, channel: Channel, frame_id: int) -> None:
+        call = self._calls[channel].pop(frame_id, None)
+        if call is not None:
+            self._drop(call)
+
+    def _drop(self, call: Call) -> None:
+        call.permit.leave()
+        if call.job is not None:
+            self._pool.abandon(call.job)
+
+    def _job_done(self, call: Call, job: Job) -> None:
+        if job.error is None and len(job.pixels) != total_bytes(call.specs):
+            # a decoder reads strangers' bytes: what it says is checked like theirs
+            log.error("decoder_answer_of_wrong_size", request_id=call.request_id, bytes=len(job.pixels))
+            job.error = CremaError("internal", "a decoder gave a wrong number of pixels; this is a bug of ours")
+        self._finish(call, job.error)
+
+    def _finish(self, call: Call, error: CremaError | None) -> None:
+        self._calls[call.channel].pop(call.frame_id, None)
+        # the place is free before the answer is written: its load must not count itself
+        call.permit.leave()
+        total_s = self._clock() - call.arrived_at
+        if error is not None:
+            self._meters.answered(error.status, total_s)
+            self._answer_error(call.channel, call.frame_id, error)
+            return
+        job = call.job
+        assert job is not None and job.answer is not None and job.started_at is not None
+        timing = job.answer["timing"]
+        queue_ms = (job.started_at - call.arrived_at) * 1000
+        self._meters.answered(200, total_s)
+        self._meters.decoded(queue_ms, timing["decode_ms"], timing["resize_ms"])
+        answer = {
+            "v": wire.WIRE_VERSION,
+            "kind": "answer",
+            "id": call.frame_id,
+            "status": 200,
+            "image": job.answer["image"],
+            "tensors": [{"shape": list(spec.shape), "dtype": "uint8"} for spec in call.specs],
+            "timing": {"queue_ms": round(queue_ms, 3), **timing, "total_ms": round(total_s * 1000, 3)},
+            "load": self._load(),
+        }
+        _send(call.channel, answer, job.pixels)
+
+    def _answer_error(self, channel: Channel, frame_id: int, error: CremaError) -> None:
+        answer = {
+            "v": wire.WIRE_VERSION,
+            "kind": "answer",
+            "id": frame_id,
+            "status": error.status,
+            "error": error.as_wire(),
+            "load": self._load(),
+        }
+        _send(channel, answer)
+
+    def _load(self) -> dict[str, Any]:
+        return {
+            "pending": self._gate.pending,
+            "places": self._gate.places,
+            "expected_wait_ms": round(self._pool.expected_wait_ms(), 3),
+        }
+
+
+def _send(channel: Channel, header: dict[str, Any], *payload: Buffer) -> None:
+    # when nobody is there any more, `channel_closed` frees what belonged to them
+    with suppress(ChannelLost):
+        channel.send(header, *payload)
+
+
+def _specs(value: Any) -> tuple[Spec, ...]:
+    try:
+        return parse_specs(value, wire.MAX_PAYLOAD_BYTES)
+    except ValueError as error:
+        raise CremaError("invalid_request", str(error)) from None
+
+
+def _lane(value: Any) -> Lane:
+    if value not in LANES:
+        raise CremaError("invalid_request", f"lane must be one of {', '.join(LANES)}")
+    lane: Lane = value
+    return lane
+
+
+def _remaining_ms(value: Any) -> float | None:
+    """None means no deadline. Raises CremaError for what is not a finite number, and when no time is left."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise CremaError("invalid_request", "remaining_ms must be a finite number of milliseconds")
+    if value <= 0:
+        raise CremaError("deadline_exceeded", "the deadline passed before the image came; allow more time")
+    return float(value)

@@ -1,0 +1,53 @@
+"""The preprocessor's rows of the metric table, with labels bound once: a bound update costs a third of an unbound one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crema.errors import CremaError
+from crema.host.metrics import Metrics
+from crema.names import Lane
+
+_TIER = {"tier": "preprocessor", "model": "", "version": ""}
+
+
+class Meters:
+    """What the tier counts. `crema_preprocess_seconds{stage="decode"}` counts decodes: one per image, whatever the specs."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._by_code: dict[int, Any] = {}
+        self._stages = {stage: metrics.preprocess_seconds.labels(stage=stage) for stage in ("queue", "decode", "resize")}
+        self._request_seconds = metrics.request_seconds.labels(**_TIER)
+        self.pending = metrics.pending.labels(**_TIER)
+        self.places = metrics.places.labels(**_TIER)
+        self.busy_ratio = metrics.busy_ratio.labels(**_TIER)
+        self.ready = metrics.ready.labels(**_TIER)
+
+    def answered(self, status: int, seconds: float) -> None:
+        """A request was answered with an HTTP status, so long after it came."""
+        counter = self._by_code.get(status)
+        if counter is None:
+            counter = self._by_code[status] = self._metrics.requests_total.labels(**_TIER, code=str(status))
+        counter.inc()
+        self._request_seconds.observe(seconds)
+
+    def decoded(self, queue_ms: float, decode_ms: float, resize_ms: float) -> None:
+        """An image went through all stages."""
+        self._stages["queue"].observe(queue_ms / 1000)
+        self._stages["decode"].observe(decode_ms / 1000)
+        self._stages["resize"].observe(resize_ms / 1000)
+
+    def refused(self, error: CremaError, lane: Lane, is_draining: bool) -> None:
+        """A request was refused before it was let in; only refusals for want of room or for draining are counted here."""
+        if error.code in ("overloaded", "not_ready"):
+            reason = "draining" if is_draining else "full"
+            self._metrics.refused_total.labels(**_TIER, reason=reason, lane=lane).inc()
+
+    def decoder_replaced(self, reason: str) -> None:
+        """A decode process was replaced: budget, cpu, died, start or recycled."""
+        self._metrics.worker_restarts_total.labels(**_TIER, reason=reason).inc()
+
+    def job_dropped(self, reason: str) -> None:
+        """Admitted work was dropped before it ran: expired or abandoned."""
+        self._metrics.dropped_total.labels(**_TIER, reason=reason).inc()

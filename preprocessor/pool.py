@@ -1,0 +1,334 @@
+"""The decode pool: a fixed number of killable processes, a queue in front, and one answer for every image handed in.
+
+It refuses nothing (the gate does) and understands no image (the processes do). What it promises: a process that is
+killed or crashes costs the image it had in hand and is replaced at once; work that nobody waits for any more is
+dropped before it is decoded; a process is replaced after so many images without losing one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+
+from crema.errors import CremaError
+from crema.host.channel import Buffer
+from preprocessor.cost import DecodeCost
+from preprocessor.decoder_process import DecoderProcess, DecoderState, Limits
+
+RECYCLE_AFTER: Final = 5000
+RESTART_FIRST_S: Final = 0.1
+RESTART_MOST_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+OnDone = Callable[["Job"], None]
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One image on its way through the pool. Either `answer` (header) and `pixels`, or `error`, once `on_done` is called.
+
+    `work` is what the image is expected to cost (`preprocessor.cost`); `deadline` is on the pool's clock, None for no
+    deadline: when it passes, the caller is answered 504 whatever the decoder does.
+    """
+
+    image: Buffer
+    specs: list[dict[str, Any]]
+    work: float
+    deadline: float | None
+    on_done: OnDone
+    request_id: str = ""
+    queued_at: float = 0.0
+    started_at: float | None = None
+    answer: dict[str, Any] | None = None
+    pixels: Buffer = b""
+    error: CremaError | None = None
+    is_over: bool = field(default=False)  # settled or abandoned: nobody waits any more
+    timer: asyncio.TimerHandle | None = None
+
+
+class Watcher(Protocol):
+    """Who counts what happens in the pool."""
+
+    def decoder_replaced(self, reason: str) -> None:
+        """A process ended and another takes its place."""
+
+    def job_dropped(self, reason: str) -> None:
+        """Admitted work was dropped before it was decoded: `expired` or `abandoned`."""
+
+
+def cores() -> int:
+    """Cores this process may use, by its affinity and its container's quota: what `workers: auto` means."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        allowed = min(allowed, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass  # no quota (the file then says "max"), or no such file
+    return max(1, allowed)
+
+
+class Pool:
+    """`workers` decode processes. Construct, `start()`, `submit` jobs, `close()`. All on one event loop."""
+
+    def __init__(
+        self,
+        workers: int,
+        watcher: Watcher,
+        *,
+        limits: Limits | None = None,
+        recycle_after: int = RECYCLE_AFTER,
+        on_busy: Callable[[int], None] = lambda busy: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.cost = DecodeCost()
+        self.last_failure: str | None = None
+        """Why the latest process did not start, until one does."""
+        self._workers = workers
+        self._watcher = watcher
+        self._limits = limits or Limits()
+        self._recycle_after = recycle_after
+        self._on_busy = on_busy
+        self._clock = clock
+        self._decoders: list[DecoderProcess] = []
+        self._leaving: set[DecoderProcess] = set()
+        self._retiring: set[DecoderProcess] = set()
+        self._ended: list[DecoderProcess] = []
+        self._running: dict[DecoderProcess, Job] = {}
+        self._waiting: deque[Job] = deque()
+        self._waiting_work = 0.0
+        self._next_id = 1
+        self._failed_starts = 0
+        self._restarts: set[asyncio.TimerHandle] = set()
+        self._is_closed = False
+
+    # -- what it is doing ------------------------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> int:
+        """How many processes it keeps."""
+        return self._workers
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether at least one process can take an image, now or when it has finished the one in hand."""
+        return any(decoder.state in (DecoderState.READY, DecoderState.BUSY) for decoder in self._decoders)
+
+    @property
+    def decoders(self) -> list[dict[str, Any]]:
+        """`{pid, state}` of every live process, for whoever lists processes."""
+        return [{"pid": decoder.pid, "state": str(decoder.state)} for decoder in self._decoders if decoder.pid is not None]
+
+    def expected_wait_ms(self) -> float:
+        """When an image that came now would begin to be decoded, in milliseconds from now."""
+        free = self._workers - len(self._running)
+        if free > 0 and not self._waiting:
+            return 0.0
+        now = self._clock()
+        rest = sum(self._rest_ms(job, now) for job in self._running.values())
+        return (rest + self.cost.predict_ms(self._waiting_work)) / self._workers
+
+    def _rest_ms(self, job: Job, now: float) -> float:
+        spent = 0.0 if job.started_at is None else (now - job.started_at) * 1000
+        return max(1.0, self.cost.predict_ms(job.work) - spent)
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Spawn all processes; `is_ready` tells when the first can work."""
+        for _ in range(self._workers):
+            self._spawn()
+
+    async def close(self) -> None:
+        """Kill and reap every process. What is still waiting or running is answered `not_ready`."""
+        self._is_closed = True
+        for handle in self._restarts:
+            handle.cancel()
+        self._restarts.clear()
+        stopping = CremaError("not_ready", "the preprocessor is stopping; send the image again", retry_after_ms=1000)
+        for job in [*self._waiting, *self._running.values()]:
+            self._settle(job, error=stopping)
+        self._waiting.clear()
+        for decoder in list(self._decoders):
+            decoder.close()
+        await asyncio.gather(*(decoder.wait() for decoder in self._ended))
+
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; `job.on_done` is called once, later, unless `abandon` comes first."""
+        loop = asyncio.get_running_loop()
+        job.queued_at = now = self._clock()
+        if job.deadline is not None:
+            job.timer = loop.call_later(max(0.0, job.deadline - now), self._expire, job)
+        self._waiting.append(job)
+        self._waiting_work += job.work
+        self._dispatch()
+
+    def abandon(self, job: Job) -> None:
+        """The caller left: `on_done` is not called. A decode that has begun may run on for a moment."""
+        if job.is_over:
+            return
+        self._end(job)
+        self._watcher.job_dropped("abandoned")
+        self._let_go(job)
+
+    def _expire(self, job: Job) -> None:
+        if job.is_over:
+            return
+        job.error = CremaError("deadline_exceeded", "the deadline passed before the image was decoded; allow more time")
+        self._end(job)
+        if job.started_at is None:
+            self._watcher.job_dropped("expired")
+        self._let_go(job)
+        job.on_done(job)
+
+    def _let_go(self, job: Job) -> None:
+        """Nobody waits for the job: leave its image out of memory if it waits, bound its decoder if it runs."""
+        if job.started_at is None:
+            self._waiting.remove(job)
+            self._waiting_work -= job.work
+            return
+        for decoder, running in self._running.items():
+            if running is job:
+                decoder.abandon()
+                return
+
+    def _settle(self, job: Job, error: CremaError | None = None) -> None:
+        if not job.is_over:
+            job.error = error
+            self._end(job)
+            job.on_done(job)
+
+    def _end(self, job: Job) -> None:
+        job.is_over = True
+        job.image = b""
+        if job.timer is not None:
+            job.timer.cancel()
+
+    def _dispatch(self) -> None:
+        """Give what waits, oldest first, to whoever is idle; what has expired is answered instead."""
+        for decoder in self._decoders if self._waiting else ():
+            if decoder.state is not DecoderState.READY:
+                continue
+            while self._waiting and self._is_late(self._waiting[0]):
+                self._expire(self._waiting[0])
+            if not self._waiting:
+                break
+            job = self._waiting.popleft()
+            self._waiting_work = self._waiting_work - job.work if self._waiting else 0.0
+            job.started_at = self._clock()
+            self._running[decoder] = job
+            decoder.run(self._next_id, job.specs, job.image)
+            job.image = b""
+            self._next_id += 1
+        self._on_busy(len(self._running))
+
+    def _is_late(self, job: Job) -> bool:
+        return job.deadline is not None and self._clock() >= job.deadline
+
+    # -- processes -------------------------------------------------------------------------------------------------
+
+    def _spawn(self) -> None:
+        if self._is_closed:
+            return
+        decoder = DecoderProcess(self, self._limits, clock=self._clock)
+        try:
+            decoder.start()
+        except OSError as error:
+            self._respawn_later(f"a decode process cannot be started: {error}")
+            return
+        self._decoders.append(decoder)
+
+    def _respawn_later(self, failure: str) -> None:
+        """A process that does not even start is tried again, ever more slowly: the machine lacks something."""
+        log.error("decoder_not_started", problem=failure)
+        self.last_failure = failure
+        delay = min(RESTART_MOST_S, RESTART_FIRST_S * 2.0 ** min(self._failed_starts, 10))
+        self._failed_starts += 1
+        loop = asyncio.get_running_loop()
+
+        def again() -> None:
+            self._restarts.discard(handle)
+            self._spawn()
+
+        handle = loop.call_later(delay, again)
+        self._restarts.add(handle)
+
+    def decoder_ready(self, decoder: DecoderProcess) -> None:
+        """A new process is idle. If it replaces one that has served enough, that one may go now."""
+        self._failed_starts = 0
+        self.last_failure = None
+        old = next(iter(self._retiring), None)
+        if old is not None:
+            self._retiring.discard(old)
+            self._leaving.add(old)
+            if old.state is DecoderState.READY:
+                self._retire(old)
+        self._dispatch()
+
+    def decoder_answered(self, decoder: DecoderProcess, header: dict[str, Any], payload: Buffer) -> None:
+        """An image is done, well or not."""
+        job = self._running.pop(decoder)
+        assert job.started_at is not None
+        if header.get("status") == 200:
+            self.cost.observe(job.work, (self._clock() - job.started_at) * 1000)
+        if decoder in self._leaving:
+            self._retire(decoder)
+        elif decoder.served >= self._recycle_after and decoder not in self._retiring:
+            # the successor starts while this one works on: no image waits for the change
+            self._retiring.add(decoder)
+            self._spawn()
+        self._dispatch()
+        if header.get("status") == 200:
+            job.answer, job.pixels = header, payload
+            self._settle(job)
+        else:
+            self._settle(job, error=CremaError.from_wire(header.get("error")))
+
+    def decoder_gone(self, decoder: DecoderProcess, reason: str) -> None:
+        """A process ended. Its image, if it had one, is answered; its place is filled."""
+        job = self._running.pop(decoder, None)
+        if decoder in self._decoders:
+            self._decoders.remove(decoder)
+        self._leaving.discard(decoder)
+        self._ended = [one for one in self._ended if not one.is_reaped] + [decoder]
+        was_replaced = decoder in self._retiring  # its successor is on its way already
+        self._retiring.discard(decoder)
+        if self._is_closed or reason == "closed":
+            return
+        self._on_busy(len(self._running))
+        log.warning("decoder_gone", reason=reason, pid=decoder.pid, request_id=job.request_id if job else None)
+        self._watcher.decoder_replaced(reason)
+        if reason == "start":
+            self._respawn_later("a decode process ended before it was ready; its own words are on standard error")
+        elif not was_replaced:
+            self._spawn()
+        if job is not None:
+            self._settle(job, error=self._cause(reason))
+
+    def _retire(self, decoder: DecoderProcess) -> None:
+        self._leaving.discard(decoder)
+        self._decoders.remove(decoder)
+        decoder.close()
+        self._watcher.decoder_replaced("recycled")
+
+    def _cause(self, reason: str) -> CremaError:
+        if reason in ("budget", "cpu"):
+            message = (
+                f"decoding took more than {self._limits.cpu_s:g} s of CPU time and was stopped;"
+                " send the image smaller, or as a baseline JPEG"
+            )
+            return CremaError("decode_timeout", message)
+        return CremaError(
+            "undecodable_image", "the decoder ended while it read this image; open the file in a viewer and save it again"
+        )

@@ -1,0 +1,219 @@
+"""The intake: what is refused from the header, what an answer says, and whose place is given back when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crema.errors import CremaError
+from crema.host.metrics import Metrics
+from preprocessor.gate import Gate
+from preprocessor.intake import Intake, decode_budget_ms
+from preprocessor.meters import Meters
+from preprocessor.pool import Job
+from tests.preprocessor import image_files as f
+
+PHOTO = f.jpeg()
+SPEC = {"size": [4, 2], "fit": "cover", "filter": "bilinear"}
+
+
+class FakePool:
+    def __init__(self) -> None:
+        self.is_ready = True
+        self.jobs: list[Job] = []
+        self.abandoned: list[Job] = []
+
+    def expected_wait_ms(self) -> float:
+        return 120.0
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
+
+    def abandon(self, job: Job) -> None:
+        self.abandoned.append(job)
+
+
+class FakeChannel:
+    def __init__(self) -> None:
+        self.sent: list[tuple[dict[str, Any], bytes]] = []
+        self.error: Exception | None = None
+
+    def send(self, header: dict[str, Any], *payload: bytes) -> None:
+        self.sent.append((header, b"".join(payload)))
+
+    def abort(self, error: Exception) -> None:
+        self.error = error
+
+
+class Setting:
+    """An intake with everything around it faked; the clock stands where the test puts it."""
+
+    def __init__(self, places: int = 2) -> None:
+        self.now = 100.0
+        self.pool, self.gate, self.channel, self.metrics = FakePool(), Gate(places), FakeChannel(), Metrics()
+        self.intake = Intake(self.pool, self.gate, Meters(self.metrics), clock=lambda: self.now)  # type: ignore[arg-type]
+        self.intake.channel_opened(self.channel)  # type: ignore[arg-type]
+
+    def ask(self, frame_id: int = 1, image: bytes = PHOTO, **more: Any) -> bool:
+        header = {"v": 1, "kind": "preprocess", "id": frame_id, "specs": [SPEC], **more}
+        kept = self.intake.header_received(self.channel, header, len(image))  # type: ignore[arg-type]
+        if kept:
+            self.intake.frame_received(self.channel, header, image)  # type: ignore[arg-type]
+        return kept
+
+    def say(self, kind: str, frame_id: int) -> None:
+        self.intake.header_received(self.channel, {"v": 1, "kind": kind, "id": frame_id}, 0)  # type: ignore[arg-type]
+
+    def finish(self, job: Job, pixels: bytes = bytes(24), error: CremaError | None = None) -> None:
+        job.started_at = self.now
+        job.pixels, job.error = pixels, error
+        image = {"format": "jpeg", "width": 96, "height": 64, "bytes": len(PHOTO)}
+        job.answer = {"status": 200, "image": image, "timing": {"decode_ms": 3.0, "resize_ms": 1.0}}
+        job.on_done(job)
+
+    def refusal(self) -> dict[str, Any]:
+        header, payload = self.channel.sent[-1]
+        assert not payload and header["status"] == self.channel.sent[-1][0]["status"]
+        error: dict[str, Any] = header["error"]
+        return error
+
+    def counted(self, sample: str) -> float:
+        return next(
+            (float(line.rsplit(" ", 1)[1]) for line in self.metrics.render().decode().splitlines() if line.startswith(sample)), 0.0
+        )
+
+
+def test_an_answer_has_the_image_the_tensors_the_times_and_the_load() -> None:
+    setting = Setting()
+    assert setting.ask(7)
+    setting.now += 0.5
+    setting.finish(setting.pool.jobs[0])
+    header, pixels = setting.channel.sent[0]
+    assert (header["v"], header["kind"], header["id"], header["status"]) == (1, "answer", 7, 200)
+    assert header["image"] == {"format": "jpeg", "width": 96, "height": 64, "bytes": len(PHOTO)}
+    assert header["tensors"] == [{"shape": [2, 4, 3], "dtype": "uint8"}]
+    assert header["timing"] == {"queue_ms": 500.0, "decode_ms": 3.0, "resize_ms": 1.0, "total_ms": 500.0}
+    assert header["load"] == {"pending": 0, "places": 2, "expected_wait_ms": 120.0}
+    assert pixels == bytes(24)
+
+
+def test_one_photo_and_three_specs_are_one_decode() -> None:
+    setting = Setting()
+    setting.ask(specs=[SPEC, SPEC, {"size": [1, 1]}])
+    assert len(setting.pool.jobs) == 1
+    setting.finish(setting.pool.jobs[0], bytes(24 + 24 + 3))
+    assert len(setting.channel.sent[0][0]["tensors"]) == 3
+    assert setting.counted('crema_preprocess_seconds_count{stage="decode"}') == 1
+
+
+def test_the_third_of_two_is_refused_from_its_header_with_a_time_to_come_back() -> None:
+    setting = Setting(places=2)
+    assert setting.ask(1) and setting.ask(2) and not setting.ask(3)
+    error = setting.refusal()
+    assert (error["code"], error["retryable"], error["retry_after_ms"]) == ("overloaded", True, 120)
+    assert setting.channel.sent[-1][0]["load"]["pending"] == 2
+    assert setting.counted("crema_refused_total") == 1
+
+
+def test_a_finished_request_gives_its_place_back() -> None:
+    setting = Setting(places=1)
+    setting.ask(1)
+    setting.finish(setting.pool.jobs[0])
+    assert setting.ask(2)
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"image": b""}, "invalid_request"),
+        ({"image": bytes(20 * 1024 * 1024 + 1)}, "image_too_large"),
+        ({"specs": None}, "invalid_request"),
+        ({"specs": [{"size": [0, 1]}]}, "invalid_request"),
+        ({"lane": "express"}, "invalid_request"),
+        ({"lane": ["bulk"]}, "invalid_request"),
+        ({"remaining_ms": "soon"}, "invalid_request"),
+        ({"remaining_ms": float("nan")}, "invalid_request"),
+        ({"remaining_ms": True}, "invalid_request"),
+        ({"remaining_ms": 0}, "deadline_exceeded"),
+    ],
+)
+def test_what_is_wrong_with_a_header_is_answered_before_the_image_is_kept(more: dict[str, Any], code: str) -> None:
+    setting = Setting()
+    assert not setting.ask(**more)
+    assert setting.refusal()["code"] == code
+    assert setting.gate.pending == 0 and setting.pool.jobs == []
+
+
+@pytest.mark.parametrize(("image", "code"), [(b"II*\x00" + bytes(20), "unsupported_media_type"), (f.flat_webp(12000, 12000), "image_too_large")])
+def test_what_is_wrong_with_an_image_s_header_takes_no_decoder(image: bytes, code: str) -> None:
+    setting = Setting()
+    setting.ask(image=image)
+    assert setting.refusal()["code"] == code
+    assert setting.gate.pending == 0 and setting.pool.jobs == []
+
+
+def test_an_error_of_the_decoder_is_passed_on_with_its_status() -> None:
+    setting = Setting()
+    setting.ask()
+    setting.finish(setting.pool.jobs[0], error=CremaError("decode_timeout", "too long"))
+    assert setting.channel.sent[-1][0]["status"] == 422 and setting.refusal()["code"] == "decode_timeout"
+
+
+def test_a_decoder_that_gives_a_wrong_number_of_pixels_is_a_bug_of_ours() -> None:
+    setting = Setting()
+    setting.ask()
+    setting.finish(setting.pool.jobs[0], bytes(23))
+    assert setting.refusal()["code"] == "internal"
+
+
+def test_a_cancelled_request_frees_its_place_and_is_not_answered() -> None:
+    setting = Setting()
+    setting.ask(5)
+    setting.say("cancel", 5)
+    setting.say("cancel", 6)
+    assert setting.gate.pending == 0 and setting.pool.abandoned == setting.pool.jobs and setting.channel.sent == []
+
+
+def test_a_closed_channel_abandons_all_its_requests() -> None:
+    setting = Setting()
+    setting.ask(1)
+    setting.ask(2)
+    setting.intake.channel_closed(setting.channel, None)  # type: ignore[arg-type]
+    assert setting.gate.pending == 0 and len(setting.pool.abandoned) == 2
+
+
+def test_an_id_used_twice_ends_the_connection() -> None:
+    setting = Setting()
+    setting.ask(1)
+    assert not setting.ask(1)
+    assert "in use" in str(setting.channel.error)
+
+
+def test_another_tier_s_request_is_refused_and_the_connection_lives() -> None:
+    setting = Setting()
+    setting.say("infer", 9)
+    assert setting.refusal()["code"] == "invalid_request" and setting.channel.error is None
+
+
+def test_before_the_first_decoder_and_while_draining_nothing_is_let_in() -> None:
+    setting = Setting()
+    setting.pool.is_ready = False
+    assert not setting.ask(1) and setting.refusal()["code"] == "not_ready"
+    setting.pool.is_ready, setting.intake.is_draining = True, True
+    assert not setting.ask(2) and setting.refusal()["retryable"] and not setting.intake.is_ready
+    assert setting.counted('crema_refused_total{lane="interactive",model="",reason="draining"') == 1
+
+
+def test_the_decode_gets_half_of_a_short_deadline_and_all_but_250_ms_of_a_long_one() -> None:
+    assert decode_budget_ms(100) == 50
+    assert decode_budget_ms(5000) == 4750
+    setting = Setting()
+    setting.ask(remaining_ms=5000)
+    assert setting.pool.jobs[0].deadline == pytest.approx(setting.now + 4.75)
+
+
+def test_no_remaining_time_given_is_no_deadline() -> None:
+    setting = Setting()
+    setting.ask()
+    assert setting.pool.jobs[0].deadline is None
