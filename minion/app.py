@@ -1,0 +1,141 @@
+"""The minion, as a table of contents: which parts there are, what start and drain do, and the routes.
+
+POST /v1/infer            the door (minion.door)
+GET  /livez /readyz       health, never behind the gate
+GET  /metrics             Prometheus
+channel: infer, cancel    coordinators and preprocessors (minion.peers)
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from crema.host.channel import ChannelServer
+from crema.host.light_ring import make_light_ring
+from crema.host.manifest import Manifest
+from crema.host.metrics import Metrics
+from crema.host.service import Route, Service, health_routes, metrics_route
+from crema.host.tier import Stop, announce, cluster_token, is_orphan
+from minion.answers import AnswerPacker
+from minion.batcher import Batcher
+from minion.cost_curve import CostCurve
+from minion.dispatcher import Dispatcher
+from minion.door import Door
+from minion.gate import Gate
+from minion.meters import Meters
+from minion.peers import Peers
+from minion.request import Item, RequestReader
+from minion.state import Life, State
+from minion.worker_keeper import WorkerKeeper
+from minion.worker_process import OnAnswer, WorkerPlan, WorkerProcess
+
+DRAIN_S: Final = 25.0
+
+log = structlog.get_logger(__name__)
+
+
+class Minion:
+    """One replica of one model version. `start`, then `drain`, once each."""
+
+    def __init__(self, manifest: Manifest, plan: WorkerPlan) -> None:
+        card = plan.card
+        slo_s = card["slo"]["p99_ms"] / 1000
+        self.life = Life()
+        metrics = Metrics()
+        self._meters = Meters(metrics, manifest.name, manifest.version)
+        curve = CostCurve(card["batching"]["max_size"], slo_s)
+        gate = Gate(card["gate"]["max_pending"], slo_s, curve)
+        batcher: Batcher[Item] = Batcher(card["batching"]["max_wait_ms"] / 1000)
+        self.dispatcher = Dispatcher(
+            self.life, gate, batcher, curve, self._meters, slo_s=slo_s, served=lambda: self._keeper.served()
+        )
+
+        def make_worker(on_answer: OnAnswer) -> WorkerProcess:
+            return WorkerProcess(plan, on_answer)
+
+        self._keeper = WorkerKeeper(make_worker, self.dispatcher)
+        reader = RequestReader(card)
+        packer = AnswerPacker(manifest.name, manifest.version)
+        self._named = {"model": manifest.name, "version": manifest.version}
+        self._channels = ChannelServer(
+            Peers(self.dispatcher, reader, packer, self._meters),
+            "minion",
+            frozenset({"coordinator", "preprocessor"}),
+            token=cluster_token(),
+        )
+        door = Door(self.dispatcher, reader, self._meters, card)
+        self._service = Service(
+            [
+                Route("POST", "/v1/infer", door.infer),
+                *health_routes(self.readiness),
+                metrics_route(metrics, self.dispatcher.refresh),
+            ],
+            cancels_handlers=True,
+        )
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether requests reach the gate, and the rest of the body of `/readyz`."""
+        state = self.life.state
+        workers = (
+            [{"pid": self._keeper.pid, "state": self._keeper.state}] if self._keeper.pid is not None else []
+        )
+        return state.is_ready, {
+            "state": state.value,
+            **self._named,
+            "problem": self.life.problem,
+            "workers": workers,
+            "restarts": self._keeper.restarts,
+        }
+
+    async def start(self, channel: tuple[str, int], http: tuple[str, int]) -> dict[str, int]:
+        """Listen, then begin to load. Returns the ports."""
+        ports = {"channel": await self._channels.start(*channel), "http": await self._service.start(*http)}
+        self._keeper.start()
+        return ports
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuse what is new, finish what was admitted (within `timeout_s`), stop the worker, close everything."""
+        if self.life.state is not State.DRAINING:
+            self.life.move(State.DRAINING)
+        log.info("draining")
+        try:
+            await asyncio.wait_for(self.dispatcher.drain(), timeout_s)
+        except TimeoutError:
+            self.dispatcher.give_up()
+        await self._keeper.close(at_once=timeout_s <= 0)
+        await self._channels.close()
+        await self._service.close(min(timeout_s, 2.0))
+
+
+async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> None:
+    """Run one minion until it is asked to stop."""
+    own_ring = None
+    if args.light is None:
+        own_ring = Path(tempfile.mkdtemp(prefix="crema-light-"))
+    plan = WorkerPlan(
+        python=args.python,
+        package_dir=manifest.package_dir,
+        card=manifest.card(),
+        light_ring=args.light or make_light_ring(own_ring or Path()),
+        device=args.device,
+        warmup=args.warmup,
+        load_s=manifest.load_s,
+    )
+    minion = Minion(manifest, plan)
+    ports = await minion.start(args.channel, args.http)
+    announce(args, ports)
+    log.info("listening", **ports)
+    # what is loaded now stays: the collector need not walk through it again
+    gc.freeze()
+    await stop.wait()
+    await minion.drain(0.0 if is_orphan(args) else DRAIN_S)
+    if own_ring is not None:
+        shutil.rmtree(own_ring, ignore_errors=True)

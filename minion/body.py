@@ -1,0 +1,40 @@
+"""Reading a request body within its limits: size from the header first, then counted; and never slower than allowed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+
+from crema.errors import CremaError
+
+BODY_TIMEOUT_S: Final = 30.0
+
+
+async def read_body(http: web.BaseRequest, max_bytes: int) -> bytes:
+    """The whole body, at most `max_bytes`.
+
+    Raises CremaError `body_too_large`, `upload_too_slow` or, for a compressed body, `unsupported_media_type`.
+    """
+    if "Content-Encoding" in http.headers:
+        raise CremaError("unsupported_media_type", "compressed bodies are not taken; send the body as it is")
+    too_large = CremaError(
+        "body_too_large",
+        f"the body is over the limit of {max_bytes} bytes; send fewer items",
+        limit=max_bytes,
+    )
+    if http.content_length is not None and http.content_length > max_bytes:
+        raise too_large
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            while chunk := await http.content.readany():
+                size += len(chunk)
+                if size > max_bytes:
+                    raise too_large
+                chunks.append(chunk)
+    except TimeoutError:
+        raise CremaError("upload_too_slow", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -1,0 +1,91 @@
+"""CostCurve: what a batch of n items costs, t(n) = a + b·n, learned from every batch.
+
+Pure: it is told sizes and seconds and never looks at a clock. It predicts; it decides nothing about admission.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+# A batch counts this much less for every batch after it: about the last ten decide.
+_FORGETTING: Final = 0.9
+# What a seeded point weighs, in batches: enough to start from, little enough to be forgotten quickly when wrong.
+_SEED_WEIGHT: Final = 2.0
+# Sizes that vary less than this share of `max_size` say nothing about the slope: it then stays as it was.
+_SLOPE_INERTIA: Final = 0.05
+
+
+class CostCurve:
+    """t(n) in seconds for a model with batches of up to `max_size` and a promise of `slo_s` seconds."""
+
+    def __init__(self, max_size: int, slo_s: float) -> None:
+        self.fixed_s = 0.0
+        """a: seconds of any batch."""
+        self.per_item_s = 0.0
+        """b: seconds of each item."""
+        self.is_known = False
+        """Whether anything was learned; until then every prediction is 0."""
+        self.batch_limit = max_size
+        """B: the largest n ≤ max_size with 2·t(n) ≤ slo_s, and at least 1."""
+        self._max_size = max_size
+        self._slo_s = slo_s
+        self._inertia = (_SLOPE_INERTIA * max_size) ** 2
+        # exponentially weighted sums of 1, n, n², t, n·t
+        self._w = self._n = self._nn = self._t = self._nt = 0.0
+
+    def predict(self, n: int) -> float:
+        """t(n) in seconds."""
+        return self.fixed_s + self.per_item_s * n
+
+    def seed(self, points: Iterable[tuple[int, float]]) -> None:
+        """Start from measured (n, seconds) points; ignored once something was learned."""
+        if self.is_known:
+            return
+        for n, seconds in points:
+            if n >= 1 and math.isfinite(seconds) and seconds >= 0:
+                self._add(n, seconds, _SEED_WEIGHT)
+        if self._w:
+            # two or more sizes give the slope at once; there is no earlier one to hold on to
+            self._fit(inertia=0.0)
+
+    def learn(self, n: int, seconds: float) -> None:
+        """A batch of `n` items took `seconds`, from hand-over to outcomes."""
+        self._w *= _FORGETTING
+        self._n *= _FORGETTING
+        self._nn *= _FORGETTING
+        self._t *= _FORGETTING
+        self._nt *= _FORGETTING
+        self._add(n, seconds, 1.0)
+        self._fit(self._inertia)
+
+    def _add(self, n: int, seconds: float, weight: float) -> None:
+        self._w += weight
+        self._n += weight * n
+        self._nn += weight * n * n
+        self._t += weight * seconds
+        self._nt += weight * n * seconds
+
+    def _fit(self, inertia: float) -> None:
+        """Least squares; the less the sizes vary, the more the slope stays what it was."""
+        mean_n, mean_t = self._n / self._w, self._t / self._w
+        variance = max(0.0, self._nn / self._w - mean_n * mean_n)
+        spread = variance + inertia
+        slope = self.per_item_s
+        if spread > 1e-12:
+            slope = (self._nt / self._w - mean_n * mean_t + inertia * self.per_item_s) / spread
+        slope = max(0.0, slope)
+        fixed = mean_t - slope * mean_n
+        if fixed < 0:  # a batch of none would have negative cost: the line goes through the origin instead
+            fixed, slope = 0.0, self._nt / self._nn
+        self.fixed_s, self.per_item_s, self.is_known = fixed, slope, True
+        self.batch_limit = self._limit()
+
+    def _limit(self) -> int:
+        room = self._slo_s / 2 - self.fixed_s
+        if room < self.per_item_s:
+            return 1
+        if self.per_item_s * self._max_size <= room:
+            return self._max_size
+        return max(1, math.floor(room / self.per_item_s + 1e-9))

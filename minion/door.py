@@ -1,0 +1,211 @@
+"""Door: `POST /v1/infer`, for people with curl. JSON or msgpack in, answered in kind.
+
+The same admission, batches and outcomes as the channel, in other clothes. It reads bodies strictly and keeps none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import json
+import time
+from typing import Any, Final
+
+import msgpack
+import msgspec
+from aiohttp import web
+
+from crema import wire
+from crema.errors import CremaError, retry_after_seconds
+from crema.host.channel import Buffer
+from minion.answers import packed_list, timing_of
+from minion.body import read_body
+from minion.dispatcher import Dispatcher
+from minion.meters import Meters
+from minion.request import Done, Request, RequestReader, invalid
+
+_MEMBERS: Final = frozenset({"items", "remaining_ms", "lane", "request_id"})
+_ITEM_MEMBERS: Final = frozenset({"shape", "dtype", "data", "params"})
+# what the body may hold beside the tensors: per item, and in all
+_ROOM_PER_ITEM: Final = 4096
+_ROOM: Final = 64 * 1024
+_MSGPACK: Final = "application/msgpack"
+
+_encode_json = msgspec.json.Encoder().encode
+
+
+class _Visitor:
+    """One HTTP request that waits for its outcomes. A `Caller`."""
+
+    __slots__ = ("done",)
+
+    def __init__(self) -> None:
+        self.done: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+
+    def answer(self, request: Request, done: Done) -> None:
+        """Wake the handler."""
+        if not self.done.done():
+            self.done.set_result(done)
+
+
+class Door:
+    """The handler of `POST /v1/infer`."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, reader: RequestReader, meters: Meters, card: dict[str, Any]
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._reader = reader
+        self._meters = meters
+        self._named = {"model": card["name"], "version": card["version"]}
+        self._max_items: int = card["gate"]["max_pending"]
+        tensors = min(wire.MAX_PAYLOAD_BYTES, self._max_items * reader.item_bytes)
+        self.max_body_bytes = tensors * 4 // 3 + self._max_items * _ROOM_PER_ITEM + _ROOM
+
+    async def infer(self, http: web.BaseRequest) -> web.StreamResponse:
+        """Admit, wait, answer."""
+        arrived_at = time.monotonic()
+        is_msgpack = http.content_type == _MSGPACK
+        try:
+            # one free place is asked for before the body is read; the request's own places after it was parsed
+            error = self._dispatcher.refusal(arrived_at, 1, "interactive", float("inf"), is_probe=True)
+            if error is not None:
+                raise error
+            body = await read_body(http, self.max_body_bytes)
+            is_msgpack, message = parse(body)
+            visitor = _Visitor()
+            request, tensors = self._read(message, is_msgpack, visitor, arrived_at)
+            error = self._dispatcher.admit(request)
+            if error is not None:
+                raise error
+        except CremaError as refused:
+            return self._refused(refused, is_msgpack)
+        request.take_tensors(tensors)
+        self._dispatcher.submit(request)
+        try:
+            done = await visitor.done
+        except asyncio.CancelledError:
+            self._dispatcher.abandon(request)
+            raise
+        return self._answered(request, done, is_msgpack)
+
+    def _read(
+        self, message: dict[str, Any], is_msgpack: bool, visitor: _Visitor, arrived_at: float
+    ) -> tuple[Request, list[Buffer]]:
+        _refuse_unknown(message, _MEMBERS, "")
+        items = message.get("items")
+        for index, item in enumerate(items if type(items) is list else ()):
+            if type(item) is dict:
+                _refuse_unknown(item, _ITEM_MEMBERS, f"items[{index}].")
+        request = self._reader.read(message, visitor, 0, arrived_at)
+        assert items is not None
+        return request, [
+            self._tensor(item.get("data"), index, is_msgpack) for index, item in enumerate(items)
+        ]
+
+    def _tensor(self, data: Any, index: int, is_msgpack: bool) -> bytes:
+        at = f"items[{index}].data"
+        if is_msgpack:
+            if type(data) is not bytes:
+                raise invalid(f"{at} must be bytes (msgpack bin)")
+            tensor = data
+        else:
+            if type(data) is not str:
+                raise invalid(f"{at} must be a base64 string")
+            try:
+                tensor = binascii.a2b_base64(data, strict_mode=True)
+            except ValueError as error:
+                raise invalid(f"{at} is not base64: {error}") from None
+        if len(tensor) != self._reader.item_bytes:
+            raise invalid(
+                f"{at} has {len(tensor)} bytes; {self._reader.dtype} {self._reader.shape} has {self._reader.item_bytes}"
+            )
+        return tensor
+
+    def _answered(self, request: Request, done: Done, is_msgpack: bool) -> web.Response:
+        more = {"timing": timing_of(request, done), "load": done.load}
+        if is_msgpack:
+            named = {"status": 200, **self._named}
+            body = b"".join(
+                (
+                    b"\x86", msgpack.packb(named)[1:], msgpack.packb("outcomes"), packed_list(request.outcomes),
+                    msgpack.packb(more)[1:],
+                )
+            )  # fmt: skip
+            return web.Response(body=body, content_type=_MSGPACK)
+        outcomes = [msgpack.unpackb(outcome) for outcome in request.outcomes]
+        return web.Response(
+            body=_encode_json({"status": 200, **self._named, "outcomes": outcomes, **more}),
+            content_type="application/json",
+        )
+
+    def _refused(self, error: CremaError, is_msgpack: bool) -> web.Response:
+        self._meters.code(error.status).inc()
+        body = {"status": error.status, "error": error.as_wire()}
+        headers = {}
+        if error.retry_after_ms is not None:
+            headers["Retry-After"] = str(retry_after_seconds(error.retry_after_ms))
+        return web.Response(
+            body=msgpack.packb(body) if is_msgpack else _encode_json(body),
+            status=error.status,
+            headers=headers,
+            content_type=_MSGPACK if is_msgpack else "application/json",
+        )
+
+
+def parse(body: bytes) -> tuple[bool, dict[str, Any]]:
+    """(whether it is msgpack, the map). The first byte decides.
+
+    Raises CremaError `invalid_request` for an empty body or bad msgpack, `unsupported_media_type` for neither of the
+    two, `invalid_json` for bad JSON.
+    """
+    if not body:
+        raise invalid("the body is empty; send a JSON or msgpack map with items")
+    first = body[0]
+    if 0x80 <= first <= 0x8F or first in (0xDE, 0xDF):
+        return True, _parse_msgpack(body)
+    text = body[3:] if body.startswith(b"\xef\xbb\xbf") else body
+    if text.lstrip(b" \t\r\n")[:1] == b"{":
+        return False, _parse_json(text)
+    raise CremaError("unsupported_media_type", "the body is neither a JSON object nor a msgpack map")
+
+
+def _parse_json(text: bytes) -> dict[str, Any]:
+    try:
+        message: dict[str, Any] = json.loads(
+            text.decode(), object_pairs_hook=_unique_json, parse_constant=_no_constant
+        )
+    except UnicodeDecodeError:
+        raise CremaError("invalid_json", "the body is not UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise CremaError(
+            "invalid_json", f"the body is not valid JSON: {str(error)[:200] or 'nested too deeply'}"
+        ) from None
+    return message
+
+
+def _parse_msgpack(body: bytes) -> dict[str, Any]:
+    try:
+        message: dict[str, Any] = wire.unpack_map(body)
+    except wire.WireError as error:
+        raise invalid(f"the body is {error}") from None
+    return message
+
+
+def _unique_json(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"the member {twice[:80]!r} is named twice")
+    return members
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON; numbers are finite")
+
+
+def _refuse_unknown(members: dict[str, Any], known: frozenset[str], at: str) -> None:
+    for name in members:
+        if name not in known:
+            raise invalid(f"{at}{name[:80]!a} is unknown; known are {', '.join(sorted(known))}")

@@ -1,0 +1,99 @@
+"""Gate: bounded admission, by count and by predicted time. A permit for n places, or a refusal that says when to return.
+
+Pure: `now` and what waits are arguments. It never queues, never waits and never looks at pixels; it decides on what
+the header says.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from crema.names import Lane
+from minion.cost_curve import CostCurve
+
+Reason = Literal["full", "deadline", "draining"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no permit, in one closed word and in words for people, and in how many seconds to come back."""
+
+    reason: Reason
+    message: str
+    retry_after_s: float
+
+
+class Gate:
+    """`places` items at most, waiting or running, and none that could not be answered within `slo_s` seconds.
+
+    Whoever enters must `leave` with the same number of places, once, before the answer is written.
+    """
+
+    def __init__(self, places: int, slo_s: float, curve: CostCurve) -> None:
+        self.places = places
+        self.pending = 0
+        """Places taken."""
+        self.is_draining = False
+        self._slo_s = slo_s
+        self._curve = curve
+
+    def enter(
+        self,
+        now: float,
+        n: int,
+        lane: Lane,
+        remaining_s: float,
+        *,
+        ahead: int,
+        waiting: int,
+        free_at: float | None,
+    ) -> Refusal | None:
+        """Take `n` places, or say why not.
+
+        `remaining_s` is the caller's budget (infinite without one); `ahead` counts the items that go first, of any
+        shape, and `waiting` all that wait; `free_at` is when the running batch should end, None when none runs.
+        A request is admitted or refused as a whole.
+        """
+        if self.is_draining:
+            return Refusal(
+                "draining", "this minion is shutting down; send the request to another replica", 1.0
+            )
+        if self.pending + n > self.places:
+            needed = f"{self.pending} of {self.places} places taken" + (f", {n} needed" if n > 1 else "")
+            return Refusal("full", f"{needed}; come back later", self._drain_s(now, waiting, free_at))
+        # an idle minion always tries: a curve that is wrong must not refuse for ever
+        if waiting or free_at is not None:
+            allowed = min(remaining_s, self._slo_s) if lane == "interactive" else remaining_s
+            finish_s = self.finish_s(now, ahead + n - 1, free_at)
+            if finish_s > allowed:
+                message = (
+                    f"the answer would take about {finish_s * 1000:.0f} ms, {allowed * 1000:.0f} ms are allowed; "
+                    "come back later"
+                )
+                return Refusal("deadline", message, self._drain_s(now, waiting, free_at))
+        self.pending += n
+        return None
+
+    def leave(self, n: int) -> None:
+        """Give `n` places back."""
+        self.pending -= n
+        if self.pending < 0:
+            raise AssertionError("more places were given back than taken; this is a bug of ours")
+
+    def wait_s(self, now: float, ahead: int, free_at: float | None) -> float:
+        """Predicted seconds until the batch of an item begins that has `ahead` items before it."""
+        rest = 0.0 if free_at is None else max(0.0, free_at - now)
+        limit = self._curve.batch_limit
+        return rest + (ahead // limit) * self._curve.predict(limit)
+
+    def finish_s(self, now: float, ahead: int, free_at: float | None) -> float:
+        """Predicted seconds until that item is answered, its own batch taken as full: later arrivals will fill it."""
+        return self.wait_s(now, ahead, free_at) + self._curve.predict(self._curve.batch_limit)
+
+    def _drain_s(self, now: float, waiting: int, free_at: float | None) -> float:
+        """Predicted seconds until nothing waits or runs any more."""
+        rest = 0.0 if free_at is None else max(0.0, free_at - now)
+        limit = self._curve.batch_limit
+        return rest + math.ceil(waiting / limit) * self._curve.predict(limit)

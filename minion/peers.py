@@ -1,0 +1,125 @@
+"""Peers: the minion's side of every channel: `infer` and `cancel` in, answers out.
+
+A request is admitted or refused on its header; a refused payload is discarded as it arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+from crema.errors import CremaError
+from crema.host.channel import Buffer, Channel, ChannelLost
+from minion.answers import AnswerPacker
+from minion.dispatcher import Dispatcher
+from minion.meters import Meters
+from minion.request import Done, Request, RequestReader, invalid
+
+
+class _Peer:
+    """One connection: the requests that are admitted and not yet answered, by their id. A `Caller`.
+
+    Frames are collected and written once per turn of the loop: a batch is answered with one system call per
+    connection, not with one per request.
+    """
+
+    __slots__ = ("_channel", "_loop", "_outbox", "_packer", "requests")
+
+    def __init__(self, channel: Channel, packer: AnswerPacker) -> None:
+        self.requests: dict[int, Request] = {}
+        self._channel = channel
+        self._packer = packer
+        self._outbox: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+
+    def answer(self, request: Request, done: Done) -> None:
+        """Send the answer."""
+        del self.requests[request.key]
+        head, payload = self._packer.answered(request, done)
+        if payload:
+            self._send(head, payload)
+        else:
+            self.post(head)
+
+    def post(self, frame: bytes) -> None:
+        """Send a frame without payload, with what else there is to send."""
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append(frame)
+
+    def _flush(self) -> None:
+        frames, self._outbox = self._outbox, []
+        self._send(b"".join(frames))
+
+    def _send(self, head: bytes, *payload: Buffer) -> None:
+        # a connection that is lost reports itself; nobody waits for this answer then
+        with contextlib.suppress(ChannelLost):
+            self._channel.send_packed(head, *payload)
+
+
+class Peers:
+    """The `Receiver` of the minion's channel server."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, reader: RequestReader, packer: AnswerPacker, meters: Meters
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._reader = reader
+        self._packer = packer
+        self._meters = meters
+        self._peers: dict[Channel, _Peer] = {}
+
+    def channel_opened(self, channel: Channel) -> None:
+        self._peers[channel] = _Peer(channel, self._packer)
+
+    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
+        kind = header["kind"]
+        if kind == "infer":
+            return self._admit(channel, header, payload_bytes)
+        if kind == "cancel":
+            request = self._peers[channel].requests.pop(header["id"], None)
+            if request is not None:
+                self._dispatcher.abandon(request)
+        else:
+            self._refuse(
+                channel,
+                header["id"],
+                invalid(f"a minion does not know {kind[:40]!r}; it takes infer and cancel"),
+            )
+        return False
+
+    def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
+        request = self._peers[channel].requests[header["id"]]
+        request.take_pixels(payload)
+        self._dispatcher.submit(request)
+
+    def channel_closed(self, channel: Channel, error: Exception | None) -> None:
+        peer = self._peers.pop(channel, None)
+        if peer is not None:
+            for request in peer.requests.values():
+                self._dispatcher.abandon(request)
+
+    def _admit(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
+        peer, key = self._peers[channel], header["id"]
+        try:
+            if key in peer.requests:
+                raise invalid(f"id {key} is in use by a request in flight on this connection")
+            request = self._reader.read(header, peer, key, time.monotonic())
+            if payload_bytes != request.n * self._reader.item_bytes:
+                needed = request.n * self._reader.item_bytes
+                raise invalid(f"the payload has {payload_bytes} bytes; the items describe {needed}")
+        except CremaError as refused:
+            self._refuse(channel, key, refused)
+            return False
+        error = self._dispatcher.admit(request)
+        if error is not None:
+            self._refuse(channel, key, error)
+            return False
+        peer.requests[key] = request
+        return True
+
+    def _refuse(self, channel: Channel, key: int, error: CremaError) -> None:
+        self._meters.code(error.status).inc()
+        self._peers[channel].post(self._packer.refused(key, error, self._dispatcher.load()))

@@ -1,0 +1,77 @@
+"""Scatter: outcomes back to the requests whose items they are; places given back; then the answers.
+
+It neither runs nor chooses anything. An outcome is bytes that it does not look into.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from crema.host.channel import Buffer
+from minion.gate import Gate
+from minion.meters import Meters
+from minion.request import Done, Item, Request
+
+
+class Scatter:
+    """`load` says what every answer tells of this replica; `idle` is set while nothing admitted is unanswered."""
+
+    def __init__(
+        self, gate: Gate, meters: Meters, load: Callable[[], dict[str, Any]], now: Callable[[], float]
+    ) -> None:
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._gate = gate
+        self._meters = meters
+        self._load = load
+        self._now = now
+
+    def entered(self) -> None:
+        """The gate let a request in."""
+        self.idle.clear()
+
+    def leave(self, n: int) -> None:
+        """Give `n` places back."""
+        self._gate.leave(n)
+        if not self._gate.pending:
+            self.idle.set()
+
+    def scatter(self, items: Sequence[Item], outcomes: Sequence[bytes], done: Done) -> None:
+        """Give each item its outcome; give the places back; then answer the requests that are complete."""
+        complete: list[Request] = []
+        freed = 0
+        for item, outcome in zip(items, outcomes, strict=True):
+            request = item.request
+            if request.is_abandoned:  # its places are free already
+                continue
+            request.outcomes[item.index] = outcome
+            request.left -= 1
+            freed += 1
+            if not request.left:
+                complete.append(request)
+        self.leave(freed)
+        if not complete:
+            return
+        done.load = self._load()
+        self._meters.code(200).inc(len(complete))
+        observe, now = self._meters.request_seconds.observe, self._now()
+        for request in complete:
+            observe(now - request.arrived_at)
+            request.caller.answer(request, done)
+
+    def settle(self, items: Sequence[Item], outcome: bytes, done: Done) -> None:
+        """The same outcome for all."""
+        self.scatter(items, [outcome] * len(items), done)
+
+
+def split(payload: Buffer, sizes: Any, n: int) -> list[bytes] | None:
+    """The payload cut into `n` parts of the given sizes; None when they do not fit it."""
+    if type(sizes) is not list or len(sizes) != n or sum(sizes) != len(payload):
+        return None
+    parts, end, data = [], 0, bytes(payload)
+    for size in sizes:
+        parts.append(data[end : end + size])
+        end += size
+    return parts

@@ -1,0 +1,57 @@
+"""The surroundings of a worker: an environment without secrets and an empty folder of its own.
+
+What a worker may inherit is listed; everything else, the cluster token first of all, stays behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+_INHERITED: Final = frozenset(
+    {"PATH", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+)
+# thread counts, devices and the allocators of the numerical libraries: what operators tune
+_INHERITED_PREFIXES: Final = (
+    "LC_", "CUDA_", "NVIDIA_", "NCCL_", "OMP_", "MKL_", "OPENBLAS_", "GOMP_", "KMP_", "PYTORCH_", "TORCH_", "ORT_",
+    "MALLOC_",
+)  # fmt: skip
+_SECRET_WORDS: Final = ("TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "KEY")
+
+
+def worker_environment(inherited: Mapping[str, str], light_ring: Path, scratch: Path) -> dict[str, str]:
+    """The environment of a worker whose PYTHONPATH is `light_ring` and whose home is `scratch`."""
+    environment = {
+        name: value
+        for name, value in inherited.items()
+        if (name in _INHERITED or name.startswith(_INHERITED_PREFIXES))
+        and not any(word in name for word in _SECRET_WORDS)
+    }
+    # freed memory of tensor size is kept instead of faulted in again (see crema.host.process)
+    environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 1024 * 1024))
+    environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 * 1024 * 1024))
+    environment.setdefault("MALLOC_TOP_PAD_", str(16 * 1024 * 1024))
+    environment.update(
+        PYTHONPATH=str(light_ring),
+        PYTHONUNBUFFERED="1",
+        PYTHONNOUSERSITE="1",
+        HOME=str(scratch),
+        TMPDIR=str(scratch),
+        # libraries that would look for newer weights at start: a model has what its package brings
+        HF_HUB_OFFLINE="1",
+    )
+    return environment
+
+
+def make_scratch() -> Path:
+    """An empty folder for one worker: its working directory, home and place for temporary files."""
+    return Path(tempfile.mkdtemp(prefix="crema-worker-", dir=os.environ.get("TMPDIR")))
+
+
+def remove_scratch(scratch: Path) -> None:
+    """Remove the folder of a worker that has ended."""
+    shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,88 @@
+"""The cost curve: what it learns, and the batch limit that follows."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minion.cost_curve import CostCurve
+
+
+def test_nothing_is_known_at_first_and_batches_may_be_as_large_as_declared() -> None:
+    curve = CostCurve(32, 0.5)
+    assert not curve.is_known
+    assert curve.predict(32) == 0.0
+    assert curve.batch_limit == 32
+
+
+def test_two_seeded_points_give_the_line_through_them() -> None:
+    curve = CostCurve(32, 10.0)
+    curve.seed([(1, 0.11), (32, 0.42)])
+    assert curve.fixed_s == pytest.approx(0.1)
+    assert curve.per_item_s == pytest.approx(0.01)
+
+
+def test_a_seed_does_not_overwrite_what_was_learned() -> None:
+    curve = CostCurve(32, 10.0)
+    curve.learn(4, 1.0)
+    curve.seed([(1, 9.0)])
+    assert curve.predict(4) == pytest.approx(1.0)
+
+
+def test_every_batch_is_learned_from() -> None:
+    curve = CostCurve(32, 10.0)
+    for n in [1, 8, 32, 4] * 20:
+        curve.learn(n, 0.005 + 0.0005 * n)
+    assert curve.fixed_s == pytest.approx(0.005, rel=1e-6)
+    assert curve.per_item_s == pytest.approx(0.0005, rel=1e-6)
+
+
+def test_what_was_long_ago_is_forgotten() -> None:
+    curve = CostCurve(32, 10.0)
+    curve.seed([(1, 1.0), (32, 2.0)])
+    for n in [1, 8, 32, 4] * 25:
+        curve.learn(n, 0.01 * n)
+    assert curve.predict(32) == pytest.approx(0.32, rel=0.01)
+
+
+def test_batches_of_one_size_move_the_level_and_keep_the_slope() -> None:
+    curve = CostCurve(32, 10.0)
+    curve.seed([(1, 0.11), (32, 0.42)])
+    for _ in range(200):
+        curve.learn(8, 0.28)
+    assert curve.predict(8) == pytest.approx(0.28, rel=1e-3)
+    assert curve.per_item_s == pytest.approx(0.01, rel=0.2)
+
+
+def test_the_batch_limit_keeps_two_batches_within_the_promise() -> None:
+    curve = CostCurve(32, 0.05)
+    curve.seed([(1, 0.0055), (32, 0.0371)])  # about 4.5 ms + 1 ms per item
+    limit = curve.batch_limit
+    assert 2 * curve.predict(limit) <= 0.05 < 2 * curve.predict(limit + 1)
+
+
+def test_the_batch_limit_is_never_below_one_or_above_what_is_declared() -> None:
+    slow, quick = CostCurve(32, 0.05), CostCurve(32, 0.05)
+    slow.seed([(1, 1.0), (32, 30.0)])
+    quick.seed([(1, 0.001), (32, 0.001)])
+    assert slow.batch_limit == 1
+    assert quick.batch_limit == 32
+
+
+def test_a_limit_that_fits_exactly_is_not_lost_to_rounding() -> None:
+    curve = CostCurve(8, 0.16)
+    curve.seed([(1, 0.01), (8, 0.08)])
+    assert curve.batch_limit == 8
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), st.floats(0, 100)), min_size=1, max_size=60))
+def test_no_sequence_of_batches_gives_negative_or_infinite_costs(batches: list[tuple[int, float]]) -> None:
+    curve = CostCurve(64, 0.5)
+    for n, seconds in batches:
+        curve.learn(n, seconds)
+        assert 0 <= curve.fixed_s < math.inf
+        assert 0 <= curve.per_item_s < math.inf
+        assert 1 <= curve.batch_limit <= 64

@@ -1,0 +1,153 @@
+"""The gate: by count and by predicted time, exactly."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from crema.names import Lane
+from minion.cost_curve import CostCurve
+from minion.gate import Gate, Refusal
+
+
+def gate(places: int = 10, slo_s: float = 1.0, per_batch_s: float | None = None, max_size: int = 4) -> Gate:
+    """A gate whose model takes `per_batch_s` for any batch (None: not known yet)."""
+    curve = CostCurve(max_size, slo_s)
+    if per_batch_s is not None:
+        curve.seed([(1, per_batch_s), (max_size, per_batch_s)])
+    return Gate(places, slo_s, curve)
+
+
+def enter(
+    of: Gate,
+    n: int = 1,
+    *,
+    lane: Lane = "interactive",
+    remaining_s: float = math.inf,
+    ahead: int = 0,
+    waiting: int | None = None,
+    free_at: float | None = None,
+) -> Refusal | None:
+    return of.enter(
+        0.0, n, lane, remaining_s, ahead=ahead, waiting=ahead if waiting is None else waiting, free_at=free_at
+    )
+
+
+def test_gate_refuses_the_eleventh_of_ten() -> None:
+    full = gate(places=10)
+    assert [enter(full) for _ in range(10)] == [None] * 10
+    refusal = enter(full)
+    assert refusal is not None
+    assert refusal.reason == "full"
+    assert "10 of 10 places taken" in refusal.message
+
+
+def test_a_place_given_back_is_free_again() -> None:
+    full = gate(places=1)
+    assert enter(full) is None
+    full.leave(1)
+    assert enter(full) is None
+
+
+def test_a_request_of_n_items_takes_n_places() -> None:
+    some = gate(places=10)
+    assert enter(some, 7) is None
+    assert some.pending == 7
+
+
+def test_a_request_is_refused_as_a_whole() -> None:
+    some = gate(places=10)
+    enter(some, 7)
+    refusal = enter(some, 4)
+    assert refusal is not None
+    assert some.pending == 7
+    assert enter(some, 3) is None
+
+
+def test_giving_back_more_than_was_taken_is_a_bug() -> None:
+    with pytest.raises(AssertionError, match="bug of ours"):
+        gate().leave(1)
+
+
+def test_an_idle_and_empty_minion_admits_whatever_the_curve_says() -> None:
+    hopeless = gate(slo_s=0.1, per_batch_s=5.0)
+    assert enter(hopeless, remaining_s=0.01) is None
+
+
+def test_an_item_s_own_batch_counts_as_full() -> None:
+    # t(1) would fit into the remaining time, t(4) does not: later arrivals will fill the batch
+    curve = CostCurve(4, 10.0)
+    curve.seed([(1, 0.1), (4, 0.4)])
+    busy = Gate(10, 10.0, curve)
+    refusal = enter(busy, remaining_s=0.3, free_at=0.0)
+    assert refusal is not None
+    assert refusal.reason == "deadline"
+    assert enter(busy, remaining_s=0.4, free_at=0.0) is None
+
+
+def test_what_is_left_of_the_running_batch_counts() -> None:
+    busy = gate(slo_s=10.0, per_batch_s=0.5)
+    assert enter(busy, remaining_s=0.75, free_at=0.25) is None
+    assert enter(busy, remaining_s=0.75, free_at=0.26) is not None
+
+
+def test_a_batch_that_takes_longer_than_predicted_leaves_no_negative_rest() -> None:
+    busy = gate(slo_s=10.0, per_batch_s=0.5)
+    assert enter(busy, remaining_s=0.4, free_at=-5.0) is not None
+    assert enter(busy, remaining_s=0.5, free_at=-5.0) is None
+
+
+@pytest.mark.parametrize(("ahead", "fits"), [(0, True), (3, True), (4, False), (7, False)])
+def test_whole_batches_ahead_are_counted(ahead: int, fits: bool) -> None:
+    busy = gate(places=100, slo_s=10.0, per_batch_s=0.5)
+    assert (enter(busy, remaining_s=0.9, ahead=ahead, free_at=0.0) is None) is fits
+
+
+def test_the_last_item_of_a_request_decides() -> None:
+    busy = gate(places=100, slo_s=10.0, per_batch_s=0.5)
+    assert enter(busy, 4, remaining_s=0.9, ahead=1, free_at=0.0) is not None
+    assert enter(busy, 3, remaining_s=0.9, ahead=1, free_at=0.0) is None
+
+
+def test_without_a_deadline_the_model_s_promise_bounds_an_interactive_request() -> None:
+    busy = gate(places=100, slo_s=1.0, per_batch_s=0.5)
+    assert enter(busy, ahead=4, free_at=0.0) is None
+    assert enter(busy, ahead=8, free_at=0.0) is not None
+
+
+def test_the_model_s_promise_does_not_bound_bulk() -> None:
+    busy = gate(places=100, slo_s=1.0, per_batch_s=0.5)
+    assert enter(busy, lane="bulk", ahead=80, free_at=0.0) is None
+    assert enter(busy, lane="bulk", ahead=80, remaining_s=2.0, free_at=0.0) is not None
+
+
+def test_retry_after_is_the_predicted_drain() -> None:
+    busy = gate(places=9, slo_s=10.0, per_batch_s=0.5)
+    for _ in range(9):
+        assert enter(busy, free_at=0.0) is None
+    refusal = enter(busy, ahead=5, free_at=0.25)
+    assert refusal is not None
+    assert refusal.retry_after_s == 0.25 + 2 * 0.5
+
+
+def test_a_draining_gate_refuses_even_when_it_is_empty() -> None:
+    closing = gate()
+    closing.is_draining = True
+    refusal = enter(closing)
+    assert refusal is not None
+    assert refusal.reason == "draining"
+    assert closing.pending == 0
+
+
+def test_the_predicted_wait_ends_where_the_item_s_batch_begins() -> None:
+    busy = gate(per_batch_s=0.25)
+    assert busy.wait_s(0.0, 0, None) == 0.0
+    assert busy.wait_s(0.0, 3, 0.1) == 0.1
+    assert busy.wait_s(0.0, 4, 0.1) == 0.35
+
+
+def test_a_gate_that_knows_no_cost_admits_by_count() -> None:
+    new = gate(places=3)
+    assert [enter(new, ahead=i, free_at=0.0) for i in range(3)] == [None] * 3
+    assert enter(new, ahead=3) is not None
