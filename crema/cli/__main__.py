@@ -1,0 +1,5 @@
+"""`python -m crema.cli`: the same as `crema`."""
+
+from crema.cli.main import main
+
+main()

@@ -1,0 +1,111 @@
+"""The `crema` command. It knows the verbs by name and imports one only to run it, so that `crema --help` is quick.
+
+Exit codes: 0 ok, 1 failed, 2 wrong use, 3 partial.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import click
+
+from crema import __version__
+
+FAILED: Final = 1
+WRONG_USE: Final = 2
+PARTIAL: Final = 3
+
+
+class Verb(NamedTuple):
+    """What is said of a verb without importing it: one line of help, and a call that works."""
+
+    summary: str
+    example: str
+
+
+# `crema.cli.NAME` holds a click command NAME.
+VERBS: Final[dict[str, Verb]] = {
+    "up": Verb("Start the cluster of a cluster.yaml and serve until Ctrl-C.", "crema up"),
+    "analyze": Verb("Send photos to a cluster and show what the models say.", "crema analyze samples/coffee.jpg"),
+    "status": Verb("Show every process of the running cluster.", "crema status"),
+    "lock": Verb("Pin and hash what a package's requirements.in wants.", "crema lock model_packages/tags/3.1"),
+    "env": Verb("List, verify and prune the models' virtualenvs.", "crema env list"),
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs whose module is there, in the order of the table."""
+        return [name for name in VERBS if importlib.util.find_spec(f"crema.cli.{name}") is not None]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb; None when there is none of that name."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        found = getattr(importlib.import_module(f"crema.cli.{cmd_name}"), cmd_name)
+        return found if isinstance(found, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, VERBS[name].summary) for name in self.list_commands(ctx)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that was written; what is close to it when there is none."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise click.UsageError(f"there is no verb {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run a command line (default: this process's) and return the exit code. Every error says what to do next."""
+    try:
+        result = cli.main(args, prog_name="crema", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        _show_wrong_use(error)
+        return WRONG_USE
+    except click.ClickException as error:
+        click.echo(f"crema: {error.format_message()}", err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("crema: stopped", err=True)
+        return FAILED
+    except BrokenPipeError:
+        # whoever read our output has seen enough; Python's own flush at the end must not complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return result if isinstance(result, int) else 0
+
+
+def _show_wrong_use(error: click.UsageError) -> None:
+    command = error.ctx.command_path if error.ctx is not None else "crema"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return
+    verb = command.removeprefix("crema").split()
+    example = VERBS[verb[0]].example if verb and verb[0] in VERBS else "crema up"
+    click.echo(f"{command}: {error.format_message()}\n  example: {example}\n  more:    {command} --help", err=True)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="crema", message="%(prog)s %(version)s")
+def cli() -> None:
+    """An inference cluster for images: one call, many models."""
+
+
+def main() -> None:
+    """The entry point of the `crema` script."""
+    sys.exit(run())

@@ -1,0 +1,30 @@
+"""Which files `crema analyze` sends: those that are named, and the photos in folders that are named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".webp", ".gif")
+
+
+def find_photos(named: Iterable[Path]) -> list[Path]:
+    """Files as named, whatever they are called; in folders, and in theirs, those with a photo's suffix, in order of
+    name. Hidden files and folders are left out, linked folders are not entered. Each path once."""
+    found: dict[Path, None] = {}
+    for path in named:
+        for photo in _in_folder(path) if path.is_dir() else [path]:
+            found[photo] = None
+    return list(found)
+
+
+def _in_folder(root: Path) -> list[Path]:
+    photos = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        photos += [
+            Path(folder, name) for name in sorted(names) if not name.startswith(".") and name.lower().endswith(SUFFIXES)
+        ]
+    return photos

@@ -1,0 +1,1 @@
+"""Starting and keeping a cluster: the local supervisor."""

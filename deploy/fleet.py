@@ -1,0 +1,190 @@
+"""Fleet: every process of the cluster, and what the coordinators are told of them. It starts what it is asked to and
+stops all in order; in which order things are built and started is the supervisor's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final
+
+from crema.host.config import Address, ResolvedCluster
+from deploy.child import Child, Command
+from deploy.readiness import Readiness
+from deploy.routing_file import RoutingFile
+from deploy.routing_view import routing_body
+from deploy.state_folder import StateFolder
+from deploy.tiers import LOOPBACK, Surroundings, coordinator_command, minion_command, preprocessor_command
+from deploy.version import ServedVersion
+
+# Looked again after this long even when nothing is said to have changed.
+_LOOK_AGAIN_S: Final = 0.5
+# What the minions, and then the preprocessors, get when those before them took all of the time.
+_LAST_S: Final = 1.5
+
+
+class Fleet:
+    """The children of one cluster. `on_change(child)` is called after every change, once the routing file shows it."""
+
+    def __init__(
+        self,
+        cluster: ResolvedCluster,
+        state_folder: StateFolder,
+        readiness: Readiness,
+        on_change: Callable[[Child], None],
+        log_level: str = "info",
+    ) -> None:
+        self.preprocessors: list[Child] = []
+        self.coordinators: list[Child] = []
+        self.versions = [
+            ServedVersion(model, version) for model in cluster.models.values() for version in model.versions
+        ]
+        self.listen = cluster.config.coordinator.listen
+        """Where the public API is; a port that was chosen free stands here once it is known."""
+        self.operations = cluster.config.coordinator.operations
+        self._cluster = cluster
+        self._folder = state_folder
+        self._readiness = readiness
+        self._on_change = on_change
+        self._around = Surroundings(log_level, state_folder.scratch)
+        self._routing = RoutingFile(state_folder.routing, state_folder.routing_history)
+        self._has_changed = asyncio.Event()
+
+    @property
+    def children(self) -> list[Child]:
+        """All of them, in the order in which they are stopped."""
+        minions = [child for served in self.versions for child in served.replicas]
+        return [*self.coordinators, *minions, *self.preprocessors]
+
+    async def changes(self, timeout_s: float) -> AsyncIterator[None]:
+        """Yields now and after every change, until `timeout_s` has passed. For one waiting loop."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while True:
+            changed = self._has_changed
+            yield
+            left = deadline - loop.time()
+            if left <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), min(left, _LOOK_AGAIN_S))
+
+    # -- starting --------------------------------------------------------------------------------------------------
+
+    def start_preprocessors(self) -> None:
+        """Start all replicas of the preprocessor."""
+        config = self._cluster.config.preprocessor
+        for replica in range(config.replicas):
+            command = preprocessor_command(config.ports, replica, config.workers, self._around)
+            self._start(self.preprocessors, f"preprocessor-{replica}", lambda command=command: command)  # type: ignore[misc]
+
+    def start_minions(self, served: ServedVersion) -> None:
+        """Start the wanted replicas of a version whose Python and placements are known."""
+        assert served.python is not None
+        for replica, placement in enumerate(served.placements):
+            command = minion_command(
+                served.version.package_dir, served.python, served.version.ports, replica,
+                placement, served.warmup, self._around,
+            )  # fmt: skip
+            self._start(served.replicas, f"{served.label}-{replica}", lambda command=command: command)  # type: ignore[misc]
+
+    def start_coordinators(self, processes: int) -> None:
+        """Start the coordinator in so many processes; more than one share the public port, which must be fixed then."""
+        self.publish()
+        shares_port = processes > 1
+
+        def first() -> Command:
+            return coordinator_command(
+                self._folder.routing, self.listen, self.operations, shares_port, self._around
+            )
+
+        def further() -> Command:
+            # one process can hold the operations port: the others' metrics are on ports of their own
+            operations = Address(self.operations.host, 0)
+            return coordinator_command(self._folder.routing, self.listen, operations, shares_port, self._around)
+
+        for process in range(processes):
+            self._start(self.coordinators, f"coordinator-{process}", further if process else first, "public")
+
+    def _start(
+        self, among: list[Child], name: str, command: Callable[[], Command], health_port: str = "http"
+    ) -> None:
+        host = _reached_at(self.listen.host) if health_port == "public" else LOOPBACK
+
+        async def probe(child: Child) -> None:
+            await self._readiness.watch(child, f"{host}:{child.ports[health_port]}")
+
+        child = Child(name, command, self._folder.log_file(name), probe=probe, on_change=self._changed)
+        among.append(child)
+        child.start()
+
+    # -- what changes ----------------------------------------------------------------------------------------------
+
+    def _changed(self, child: Child) -> None:
+        if self.coordinators and child is self.coordinators[0] and child.ports:
+            # callers know these ports by now: a coordinator that is started again takes the same
+            self.listen = Address(self.listen.host, child.ports["public"])
+            self.operations = Address(self.operations.host, child.ports["operations"])
+        self.publish()
+        self.wake()
+        self._on_change(child)
+
+    def wake(self) -> None:
+        """Let who waits in `changes` look again."""
+        self._has_changed.set()
+        self._has_changed = asyncio.Event()
+
+    def publish(self) -> None:
+        """Bring the routing file up to date."""
+        self._routing.publish(routing_body(self._cluster.default_models, self.preprocessors, self.versions))
+
+    # -- stopping --------------------------------------------------------------------------------------------------
+
+    async def stop(self, timeout_s: float) -> None:
+        """Drain and stop everything within `timeout_s`: coordinators first, because what they have in flight needs the
+        others, then minions, then preprocessors."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        minions = [child for served in self.versions for child in served.replicas]
+        await _stop(self.coordinators, deadline - 2 * _LAST_S - loop.time())
+        await _stop(minions, deadline - _LAST_S - loop.time())
+        await _stop(self.preprocessors, deadline - loop.time())
+
+    def kill(self) -> None:
+        """End every process now, without draining."""
+        for child in self.children:
+            child.kill()
+
+    def trim_logs(self) -> None:
+        """Put logs that grew over their limit aside."""
+        for child in self.children:
+            child.log_file.trim()
+
+    def urls(self) -> dict[str, str]:
+        """Where people reach the cluster; a port that is not known yet is left out."""
+        found = {"api": self.listen, "metrics": self.operations}
+        return {
+            name: f"http://{Address(_reached_at(address.host), address.port)}"
+            for name, address in found.items()
+            if address.port
+        }
+
+    def pids(self) -> list[int]:
+        """Of the children that run."""
+        return [child.pid for child in self.children if child.pid is not None]
+
+    def parts(self) -> dict[str, Any]:
+        """The children by kind, as `status_document` takes them."""
+        return {"coordinators": self.coordinators, "preprocessors": self.preprocessors, "versions": self.versions}
+
+
+async def _stop(children: Iterable[Child], drain_s: float) -> None:
+    await asyncio.gather(*(child.stop(max(0.0, drain_s)) for child in children))
+
+
+def _reached_at(host: str) -> str:
+    """The address on which this machine reaches its own listener."""
+    if host in ("0.0.0.0", ""):
+        return LOOPBACK
+    return "::1" if host == "::" else host

@@ -1,0 +1,64 @@
+"""Health: what a process said of itself on `/readyz`, checked. Nothing here asks; `readiness` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+STATES: Final = frozenset({"starting", "ready", "busy", "degraded", "draining", "failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A process inside a process: a worker of a minion, a decoder of a preprocessor."""
+
+    pid: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One answer of `/readyz`. `ready_of` is the coordinator's count of ready replicas per model name."""
+
+    is_ready: bool
+    state: str
+    problem: str | None = None
+    parts: tuple[Part, ...] = ()
+    ready_of: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def parse(cls, body: Any) -> Health:
+        """The body of `/readyz`. Raises ValueError when it is not one."""
+        if not isinstance(body, dict) or type(body.get("ready")) is not bool:
+            raise ValueError("the answer of /readyz has no boolean `ready`")
+        is_ready: bool = body["ready"]
+        counts = _counts(body.get("models"))
+        state = body.get("state")
+        if not isinstance(state, str) or state not in STATES:
+            some = any(count > 0 for _, count in counts)
+            state = "ready" if is_ready else "degraded" if some else "starting"
+        problem = body.get("problem")
+        return cls(is_ready, state, _first_line(problem) if problem else None, _parts(body.get("workers")), counts)
+
+
+def _parts(written: Any) -> tuple[Part, ...]:
+    entries = written if isinstance(written, list) else []
+    return tuple(
+        Part(entry["pid"], str(entry.get("state", "starting")))
+        for entry in entries
+        if isinstance(entry, dict) and type(entry.get("pid")) is int
+    )
+
+
+def _counts(written: Any) -> tuple[tuple[str, int], ...]:
+    entries = written if isinstance(written, dict) else {}
+    return tuple(
+        (str(name), entry["ready"])
+        for name, entry in entries.items()
+        if isinstance(entry, dict) and type(entry.get("ready")) is int
+    )
+
+
+def _first_line(text: Any) -> str:
+    """The first line that says something; a traceback after it is for the log."""
+    return next((line.strip() for line in str(text).splitlines() if line.strip()), "")[:500]

@@ -1,0 +1,301 @@
+"""Supervisor: one cluster on one machine, from a checked cluster file to the end of its last process.
+
+It builds what is missing, starts the tiers, keeps them alive, and leaves no process behind. It decides nothing about
+requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from crema.host.config import ResolvedCluster
+from deploy.child import Child
+from deploy.control import Control
+from deploy.display import Display
+from deploy.environments import EnvironmentFailed, Environments
+from deploy.fleet import Fleet
+from deploy.gpus import DoesNotFit, Gpus, find_gpus
+from deploy.orphans import collect_orphans
+from deploy.ports import check_free
+from deploy.readiness import Readiness
+from deploy.state_folder import StateFolder, children_written
+from deploy.status_view import status_document
+from deploy.tiers import LOOPBACK
+from deploy.version import ServedVersion
+from deploy.warmup import WarmupFailed, warmup_file
+
+# The whole of stopping; each tier's own drain is bounded by 25 s.
+STOP_S: Final = 28.0
+# Past a version's own time to load, what is missing is shown and the rest serves.
+SETTLE_MARGIN_S: Final = 60.0
+TRIM_LOGS_S: Final = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class NothingToServe(Exception):
+    """Not one version could be started; the text says why, or what to do."""
+
+
+class Supervisor:
+    """Runs `cluster` until `stop`. The state folder is held by this process already.
+
+    `once_ready(url)` is run with the public API's URL when everything that can be ready is.
+    """
+
+    def __init__(
+        self,
+        cluster: ResolvedCluster,
+        state_folder: StateFolder,
+        environments: Environments,
+        display: Display,
+        *,
+        once_ready: Callable[[str], Awaitable[None]] | None = None,
+        started_from: Path | None = None,
+        log_level: str = "info",
+    ) -> None:
+        self._cluster = cluster
+        self._config = cluster.config
+        self._folder = state_folder
+        self._environments = environments
+        self._display = display
+        self._once_ready = once_ready
+        self._started_from = started_from
+        self._readiness = Readiness()
+        self._fleet = Fleet(cluster, state_folder, self._readiness, self._child_changed, log_level)
+        self._control = Control(state_folder.control_socket(), self.status)
+        self._gpus = Gpus()
+        self._is_serving = False
+        self._is_stopping = asyncio.Event()
+        self._shown_ready: dict[str, bool] = {}
+
+    async def run(self) -> None:
+        """Start, serve until `stop`, stop. Raises PortTaken or NothingToServe, with everything stopped again."""
+        async with self._readiness:
+            beside = [asyncio.create_task(collect_orphans()), asyncio.create_task(self._trim_logs())]
+            try:
+                await self._unless_stopped(self._start())
+                await self._is_stopping.wait()
+            finally:
+                await self._stop_all()
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Begin to stop: drain, then end."""
+        self._is_stopping.set()
+
+    def kill(self) -> None:
+        """End every process now."""
+        self._fleet.kill()
+
+    def status(self) -> dict[str, Any]:
+        """The status document (design: 6.3)."""
+        state = "draining" if self._is_stopping.is_set() else "ready" if self._is_serving else "starting"
+        return status_document(
+            cluster=str(self._config.path), state=state, urls=self._fleet.urls(), **self._fleet.parts()
+        )
+
+    # -- starting --------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        await self._prepare()
+        self._fleet.publish()
+        self._fleet.start_preprocessors()
+        await self._start_versions()
+        self._start_coordinators()
+        await self._settle()
+        self._say_what_serves()
+        if self._once_ready is not None and (url := self._fleet.urls().get("api")):
+            await self._once_ready(url)
+
+    async def _prepare(self) -> None:
+        left = await asyncio.to_thread(self._folder.end_leftovers)
+        if left:
+            self._display.line("NOTE", "leftovers", f"{len(left)} processes of a killed cluster did not end by themselves")
+        self._write_state()
+        if self._started_from is not None:
+            self._folder.point_from(self._started_from)
+        await self._control.start()
+        await check_free(self._config.coordinator.listen, "coordinator.listen")
+        await check_free(self._config.coordinator.operations, "coordinator.operations")
+        self._gpus = await asyncio.to_thread(find_gpus)
+
+    async def _start_versions(self) -> None:
+        """Environments one after the other, because building one takes the whole machine; the minions of one version
+        load while the next one's is built."""
+        starting: list[asyncio.Task[None]] = []
+        try:
+            for served in self._fleet.versions:
+                if await self._find_python(served):
+                    starting.append(asyncio.create_task(self._start_minions(served)))
+            await asyncio.gather(*starting)
+        finally:
+            for task in starting:
+                task.cancel()
+        if not self._fleet.versions:
+            raise NothingToServe(
+                f"there are no packages in {self._config.packages_dir}\n  put one there: NAME/VERSION/model.yaml"
+            )
+        if all(served.problem is not None for served in self._fleet.versions):
+            raise NothingToServe("no version of any model can be started: the reasons stand above")
+
+    async def _find_python(self, served: ServedVersion) -> bool:
+        def progress(text: str) -> None:
+            self._display.working(f"environment of {served.label}: {text}")
+
+        try:
+            chosen = await self._environments.python_of(served.version, progress)
+        except EnvironmentFailed as error:
+            self._fail(served, str(error))
+            return False
+        served.python, served.profile = chosen.python, chosen.profile
+        self._display.line("BUILT" if chosen.is_new else "FOUND", served.label, chosen.words)
+        return True
+
+    async def _start_minions(self, served: ServedVersion) -> None:
+        manifest = served.version.manifest
+        try:
+            # a CPU build cannot use a GPU, whatever the machine has
+            gpus = Gpus() if served.profile == "cpu" else self._gpus
+            served.placements = [
+                gpus.place(manifest.resources.device, manifest.resources.gpu_memory_mb) for _ in range(served.wanted)
+            ]
+        except DoesNotFit as error:
+            self._fail(served, str(error))
+            return
+        try:
+            served.warmup = await warmup_file(manifest, self._folder.warmup, self._a_preprocessor)
+        except WarmupFailed as error:
+            log.warning("warmup_failed", version=served.label, error=str(error))
+            self._display.line("NOTE", served.label, "warms up on zeros", problem=str(error))
+        self._fleet.start_minions(served)
+
+    async def _a_preprocessor(self) -> str:
+        """The channel of a ready preprocessor, waited for."""
+        async for _ in self._fleet.changes(SETTLE_MARGIN_S):
+            for child in self._fleet.preprocessors:
+                if child.is_ready:
+                    return f"{LOOPBACK}:{child.ports['channel']}"
+        raise WarmupFailed("no preprocessor became ready")
+
+    def _start_coordinators(self) -> None:
+        processes = self._config.coordinator.processes
+        if processes > 1 and self._config.coordinator.listen.port == 0:
+            self._display.line("NOTE", "coordinator", "1 process: several can only share a port that coordinator.listen fixes")
+            processes = 1
+        self._fleet.start_coordinators(processes)
+
+    async def _settle(self) -> None:
+        """Wait until every version is ready or failed, and the coordinators know it."""
+        longest = max(served.version.manifest.load_s for served in self._fleet.versions)
+        async for _ in self._fleet.changes(longest + SETTLE_MARGIN_S):
+            waiting = [served.label for served in self._fleet.versions if not served.is_settled]
+            if not any(child.is_ready for child in self._fleet.preprocessors):
+                waiting.append("preprocessor")
+            if not waiting and not all(self._is_up_to_date(child) for child in self._fleet.coordinators):
+                waiting.append("coordinator")
+            if not waiting:
+                break
+            self._display.working(f"waiting for {', '.join(waiting)}")
+        self._display.working(None)
+
+    def _is_up_to_date(self, coordinator: Child) -> bool:
+        """Whether a coordinator has heard of every default version that is ready."""
+        if coordinator.health is None:
+            return False
+        known = dict(coordinator.health.ready_of)
+        defaults = [served for served in self._fleet.versions if served.version.version == served.model.default]
+        failed = [served for served in defaults if served.state == "failed"]
+        return coordinator.is_ready or (
+            bool(failed) and all(known.get(served.model.name, 0) > 0 for served in defaults if served.ready)
+        )
+
+    def _say_what_serves(self) -> None:
+        self._is_serving = True
+        for served in self._fleet.versions:
+            self._show(served)
+        for name, url in self._fleet.urls().items():
+            self._display.line("READY", name, url)
+        self._write_state()
+        log.info("serving", **self._fleet.urls())
+
+    # -- serving ---------------------------------------------------------------------------------------------------
+
+    def _fail(self, served: ServedVersion, problem: str) -> None:
+        """A version cannot be started: the others can."""
+        served.problem = " ".join(problem.split())
+        log.error("version_failed", version=served.label, error=problem)
+        self._display.line("FAILED", served.label, problem=problem)
+        self._shown_ready[served.label] = False
+        self._fleet.publish()
+        self._fleet.wake()
+
+    def _child_changed(self, child: Child) -> None:
+        self._write_state()
+        if self._is_stopping.is_set() or not self._is_serving:
+            return
+        if child.pid is None and child.problem:
+            self._display.line("RESTART", child.name, problem=child.problem)
+        for served in self._fleet.versions:
+            if child in served.replicas:
+                self._show(served)
+
+    def _show(self, served: ServedVersion) -> None:
+        """Say that a version became ready, or ceased to be: not every step between."""
+        is_ready = bool(served.ready)
+        if self._shown_ready.get(served.label) == is_ready:
+            return
+        self._shown_ready[served.label] = is_ready
+        if is_ready:
+            self._display.line(served.state.upper(), served.label, f"{len(served.ready)} of {served.wanted} replicas")
+        else:
+            self._display.line(served.state.upper(), served.label, problem=served.shown_problem or "not ready")
+
+    def _write_state(self) -> None:
+        urls = self._fleet.urls()
+        self._folder.write(
+            {
+                "pid": os.getpid(),
+                "cluster": str(self._config.path),
+                "control": str(self._folder.control_socket()),
+                "public": urls.get("api"),
+                "operations": urls.get("metrics"),
+                "children": children_written(self._fleet.pids()),
+            }
+        )
+
+    async def _trim_logs(self) -> None:
+        while True:
+            await asyncio.sleep(TRIM_LOGS_S)
+            await asyncio.to_thread(self._fleet.trim_logs)
+
+    # -- stopping --------------------------------------------------------------------------------------------------
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        stopping = asyncio.create_task(self._is_stopping.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await task
+        finally:
+            for unfinished in (task, stopping):
+                unfinished.cancel()
+            await asyncio.gather(task, stopping, return_exceptions=True)
+
+    async def _stop_all(self) -> None:
+        self._is_stopping.set()
+        self._display.working("stopping: what is in flight is finished; Ctrl-C again ends everything at once")
+        log.info("stopping")
+        await self._fleet.stop(STOP_S)
+        await self._control.close()
+        self._display.working(None)
+        log.info("stopped")

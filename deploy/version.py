@@ -1,0 +1,65 @@
+"""ServedVersion: one model version of the cluster, the minions that serve it, and what it is told to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crema.host.config import ResolvedModel, ResolvedVersion
+from deploy.child import Child
+from deploy.gpus import Placement
+
+
+class ServedVersion:
+    """One version that the cluster file asks for. `problem` is set when it cannot even be started."""
+
+    def __init__(self, model: ResolvedModel, version: ResolvedVersion) -> None:
+        self.model = model
+        self.version = version
+        self.python: Path | None = None
+        """The Python of its virtualenv, once that is built."""
+        self.profile: str | None = None
+        """The lock profile that was chosen; None when none was needed."""
+        self.problem: str | None = None
+        self.warmup: Path | None = None
+        self.replicas: list[Child] = []
+        self.placements: list[Placement] = []
+        self.is_draining = False
+
+    @property
+    def label(self) -> str:
+        """`tags@3.1`."""
+        return f"{self.model.name}@{self.version.version}"
+
+    @property
+    def wanted(self) -> int:
+        """Replicas that should run."""
+        return self.version.replicas_min
+
+    @property
+    def ready(self) -> list[Child]:
+        """The replicas that may get traffic now."""
+        return [child for child in self.replicas if child.is_ready]
+
+    @property
+    def state(self) -> str:
+        """starting, ready, degraded (some of its replicas), failed or draining."""
+        if self.is_draining:
+            return "draining"
+        count = len(self.ready)
+        if count:
+            return "ready" if count >= self.wanted else "degraded"
+        if self.problem is not None or any(child.state == "failed" for child in self.replicas):
+            return "failed"
+        return "starting"
+
+    @property
+    def shown_problem(self) -> str | None:
+        """Why it is not ready, in one line, where that is known."""
+        if self.problem is not None:
+            return self.problem
+        return next((child.problem for child in self.replicas if not child.is_ready and child.problem), None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether starting has come to an end: every replica ready, or the version failed."""
+        return self.state in ("ready", "failed")

@@ -1,0 +1,3 @@
+from fake_process import run
+
+run("coordinator", ("public", "operations"), {"ready": True, "models": {}})
