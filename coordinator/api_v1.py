@@ -1,0 +1,269 @@
+"""The public API, version 1: analyze one image, a batch of images, and list the models (design: 6.1).
+
+Reads as the life of a request. What the parts decide is decided in them: `body`, `call`, `plan`, `fanout`, `merge`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import unquote
+
+import msgpack
+import msgspec
+from aiohttp import web
+
+from coordinator.body import BATCH, ONE_IMAGE, Limits, read_body
+from coordinator.call import Call, Image, read_batch, read_call
+from coordinator.directory import Directory
+from coordinator.fanout import Fanout, Outcome
+from coordinator.gate import Gate
+from coordinator.media import Way
+from coordinator.merge import Merged, Part, is_finite, merge, part_error, sealed
+from coordinator.model_list import describe
+from coordinator.plan import Plan, PlannedModel, Planner
+from coordinator.router import Router
+from coordinator.violations import Violations
+from coordinator.visit import CALLER_LEFT, Observer, Visit
+from crema.errors import CremaError, problem, retry_after_seconds
+from crema.host.channel import Buffer
+from crema.host.service import Route, problem_response
+
+# Photos of one batch call that are under way at once: enough to fill a minion's batches, few enough to leave the
+# preprocessor's places to others.
+BATCH_WIDTH: Final = 8
+
+_encode_json = msgspec.json.Encoder().encode
+
+ReadCall = Callable[[Way, bytes, Violations], Call]
+
+
+class ApiV1:
+    """The handlers of `/v1`."""
+
+    def __init__(self, directory: Directory, router: Router, gate: Gate, observer: Observer) -> None:
+        self._directory = directory
+        self._router = router
+        self._planner = Planner(directory)
+        self._gate = gate
+        self._observer = observer
+        self._loop = asyncio.get_running_loop()
+        self.last_call = -1e9
+        """When the last call came, in the loop's time."""
+
+    @property
+    def routes(self) -> list[Route]:
+        """What is served under `/v1`."""
+        return [
+            Route("POST", "/v1/analyze", self.analyze),
+            Route("POST", "/v1/analyze/batch", self.analyze_batch),
+            Route("GET", "/v1/models", self.list_models),
+            Route("GET", "/v1/models/{name}", self.show_model),
+        ]
+
+    # -- one image -------------------------------------------------------------------------------------------------
+
+    async def analyze(self, request: web.BaseRequest) -> web.StreamResponse:
+        """`POST /v1/analyze`: one image, many models, one answer."""
+        return await self._visited(request, "analyze", self._analyze)
+
+    async def _analyze(self, request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+        images, plan = await self._read(request, visit, ONE_IMAGE, read_call)
+        image = images[0]
+        if isinstance(image, CremaError):
+            raise image
+        as_msgpack = wants_msgpack(request)
+        merged = await self._run(visit, visit.request_id, image, plan, as_msgpack)
+        visit.status, visit.code = merged.status, merged.code
+        headers: dict[str, str] = {}
+        if merged.retry_after_s is not None:
+            headers["Retry-After"] = str(merged.retry_after_s)
+        if merged.status != 200:
+            return _respond(merged.body, merged.status, headers, "application/problem+json")
+        headers["X-Crema-Status"] = merged.code
+        timing = merged.body["timing"]
+        headers["Server-Timing"] = f"preprocess;dur={timing['preprocess_ms']}, total;dur={timing['total_ms']}"
+        return _answer(merged.body, headers, as_msgpack)
+
+    # -- a batch ---------------------------------------------------------------------------------------------------
+
+    async def analyze_batch(self, request: web.BaseRequest) -> web.StreamResponse:
+        """`POST /v1/analyze/batch`: 1 to 32 images; an item per image, each an answer or a problem."""
+        return await self._visited(request, "analyze/batch", self._analyze_batch)
+
+    async def _analyze_batch(self, request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+        images, plan = await self._read(request, visit, BATCH, read_batch)
+        as_msgpack = wants_msgpack(request)
+        items: list[dict[str, Any]] = [{}] * len(images)
+        after_s: list[int] = []
+        waiting = iter(enumerate(images))
+
+        async def work() -> None:
+            for index, image in waiting:
+                items[index], retry_after_s = await self._item(visit, f"{visit.request_id}.{index}", image, plan, as_msgpack)
+                after_s.append(retry_after_s or 0)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(BATCH_WIDTH, len(images))):
+                group.create_task(work())
+        visit.status, visit.code = 200, "ok"
+        total_ms = round((self._loop.time() - visit.started) * 1000, 1)
+        headers = {"Server-Timing": f"total;dur={total_ms}"}
+        if max(after_s):
+            headers["Retry-After"] = str(max(after_s))
+        return _answer({"id": visit.request_id, "items": items, "timing": {"total_ms": total_ms}}, headers, as_msgpack)
+
+    async def _item(
+        self, visit: Visit, item_id: str, image: Image, plan: Plan, as_msgpack: bool
+    ) -> tuple[dict[str, Any], int | None]:
+        try:
+            if isinstance(image, CremaError):
+                raise image
+            merged = await self._run(visit, item_id, image, plan, as_msgpack)
+        except CremaError as error:
+            after_ms = error.retry_after_ms
+            return {"kind": "problem", **problem(error, item_id)}, None if after_ms is None else retry_after_seconds(after_ms)
+        kind = "answer" if merged.status == 200 else "problem"
+        return {"kind": kind, **merged.body}, merged.retry_after_s
+
+    # -- models ----------------------------------------------------------------------------------------------------
+
+    async def list_models(self, request: web.BaseRequest) -> web.StreamResponse:
+        """`GET /v1/models`."""
+        models = [describe(model) for model in self._directory.models.values()]
+        return _answer({"models": models}, {}, wants_msgpack(request))
+
+    async def show_model(self, request: web.BaseRequest) -> web.StreamResponse:
+        """`GET /v1/models/{name}`: the model, and a list of it alone, so that a reader of the list reads this too."""
+        shown = describe(self._directory.model(unquote(request["name"])))
+        return _answer({**shown, "models": [shown]}, {}, wants_msgpack(request))
+
+    # -- what every call goes through ------------------------------------------------------------------------------
+
+    async def _visited(
+        self,
+        request: web.BaseRequest,
+        where: str,
+        handle: Callable[[web.BaseRequest, Visit], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        """Runs a handler as a visit: the deadline's clock starts, problems become documents, the end is observed."""
+        self.last_call = started = self._loop.time()
+        visit = Visit(request, where, started)
+        try:
+            return await handle(request, visit)
+        except CremaError as error:
+            visit.status, visit.code = error.status, error.code
+            return problem_response(error, visit.request_id)
+        except (asyncio.CancelledError, ConnectionError):
+            visit.status, visit.code = CALLER_LEFT, "caller_left"
+            raise
+        finally:
+            self._observer.end(visit, self._loop.time())
+
+    async def _read(
+        self, request: web.BaseRequest, visit: Visit, limits: Limits, read: ReadCall
+    ) -> tuple[list[Image], Plan]:
+        """The images and the plan of a call. Raises CremaError for the whole call; takes a permit."""
+        gate = self._gate
+        try:
+            if gate.is_full:
+                gate.enter()
+
+            def hold(size: int) -> None:
+                gate.hold(size)
+                visit.body_bytes += size
+
+            way, body = await read_body(request, limits, hold)
+            gate.enter()
+            visit.is_inside = True
+        except CremaError as error:
+            if error.code == "overloaded":
+                self._observer.refused()
+            raise
+        violations = Violations()
+        call = read(way, body, violations)
+        plan = self._planner.plan(request.rel_url.raw_query_string, call.sources, violations)
+        return list(call.images), plan
+
+    async def _run(self, visit: Visit, request_id: str, image: Buffer, plan: Plan, as_msgpack: bool) -> Merged:
+        """One image through the tiers. Raises CremaError when it could not be prepared."""
+        fanout = Fanout(
+            self._directory,
+            self._router,
+            plan,
+            request_id=request_id,
+            deadline=visit.started + plan.deadline_ms / 1000,
+            traceparent=visit.traceparent,
+            loop=self._loop,
+        )
+        fanout.start(image)
+        try:
+            await fanout.done
+        finally:
+            # a caller who left takes everything downstream along
+            fanout.cancel()
+        if visit.where == "analyze":
+            visit.preprocess_ms = fanout.preprocess_ms
+            visit.image = fanout.image
+        if fanout.failure is not None:
+            raise fanout.failure
+        parts = [_part(planned, outcome, as_msgpack) for planned, outcome in zip(plan.models, fanout.outcomes, strict=True)]
+        visit.parts = parts if not visit.parts else [*visit.parts, *parts]
+        timing = {
+            "preprocess_ms": round(fanout.preprocess_ms, 1),
+            "total_ms": round((self._loop.time() - visit.started) * 1000, 1),
+        }
+        return merge(request_id, parts, fanout.image, timing)
+
+
+def _part(planned: PlannedModel, outcome: Outcome | None, as_msgpack: bool) -> Part:
+    """A model's outcome as a part of the answer: outputs sealed, errors within the table."""
+    served = planned.served
+    assert outcome is not None  # a fan-out that ended without a failure has every outcome
+    if outcome.error is not None:
+        return Part(planned.key, served.model, served.version_text, planned.is_required, error=part_error(outcome.error))
+    if as_msgpack:
+        output, is_good = outcome.output, is_finite(outcome.output)
+    else:
+        output = sealed(outcome.output)
+        is_good = output is not None
+    if not is_good:
+        error = CremaError("model_output_invalid", "the model's output holds a number that is not finite; report it to the model's owner")
+        return Part(planned.key, served.model, served.version_text, planned.is_required, error=error)
+    return Part(planned.key, served.model, served.version_text, planned.is_required, output, outcome.timing)
+
+
+def wants_msgpack(request: web.BaseRequest) -> bool:
+    """Whether `Accept` asks for msgpack, and not for JSON before it."""
+    accept = request.headers.get("Accept")
+    if accept is None or "msgpack" not in accept:
+        return False
+    quality = {"application/msgpack": 0.0, "application/json": 0.0}
+    for each in accept.lower().split(","):
+        kind, *params = (part.strip() for part in each.split(";"))
+        if kind in quality:
+            quality[kind] = _quality(params)
+    return quality["application/msgpack"] > 0 and quality["application/msgpack"] >= quality["application/json"]
+
+
+def _quality(params: list[str]) -> float:
+    for param in params:
+        name, _, value = param.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _answer(body: dict[str, Any], headers: dict[str, str], as_msgpack: bool) -> web.Response:
+    if as_msgpack:
+        return web.Response(body=msgpack.packb(body), headers={**headers, "Content-Type": "application/msgpack"})
+    return _respond(body, 200, headers, "application/json")
+
+
+def _respond(body: dict[str, Any], status: int, headers: dict[str, str], content_type: str) -> web.Response:
+    headers["Content-Type"] = content_type
+    return web.Response(body=_encode_json(body), status=status, headers=headers)

@@ -1,0 +1,180 @@
+"""Reading a request's body: whole, bounded, in time, or refused with the reason, as early as it can be known.
+
+What the bytes mean is decided in `media` and `call`; here only the first of them count, because the limit depends on
+the way in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
+from aiohttp.web_protocol import RequestPayloadError
+
+from coordinator.media import HEAD_BYTES, MAX_IMAGE_BYTES, Way, may_become_json, too_large, way_in
+from coordinator.violations import invalid
+from crema.errors import CremaError
+
+BODY_TIMEOUT_S: Final = 30.0
+MIN_BYTES_PER_S: Final = 1024
+# The rate is judged from here on: a first pause is no slow upload.
+RATE_GRACE_S: Final = 5.0
+# A body too large by its own Content-Length is refused after its first bytes, which say what is too large; if they do
+# not come at once the refusal goes out without them.
+FIRST_BYTES_WAIT_S: Final = 0.05
+# White space may stand before a JSON body, but not without end.
+MAX_SPACE_BYTES: Final = 64 * 1024
+MAX_ENVELOPE_BYTES: Final = -(-MAX_IMAGE_BYTES * 4 // 3) + 64 * 1024
+MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a body may be: a bare image, and everything else."""
+
+    image_bytes: int
+    envelope_bytes: int
+
+
+ONE_IMAGE: Final = Limits(MAX_IMAGE_BYTES, MAX_ENVELOPE_BYTES)
+BATCH: Final = Limits(MAX_BATCH_BYTES, MAX_BATCH_BYTES)
+
+
+async def read_body(request: web.BaseRequest, limits: Limits, hold: Callable[[int], None]) -> tuple[Way, bytes]:
+    """The way in and the whole body. `hold(n)` is called for every n bytes that came, and may raise to stop.
+
+    Raises CremaError: `unsupported_media_type` for a Content-Encoding or for first bytes that are no way in,
+    `image_too_large`, `body_too_large`, `upload_too_slow`, `invalid_request` for an empty or broken body.
+    """
+    content = request.content
+    encoding = request.headers.get("Content-Encoding")
+    if encoding is not None and encoding.strip().lower() != "identity":
+        raise CremaError("unsupported_media_type", "Content-Encoding is not taken; send the body as it is, images are compressed already")
+    try:
+        if content.is_eof():
+            # the usual case for small bodies: everything came with the headers
+            body = content.read_nowait()
+            hold(len(body))
+            return _way_in(body), body
+        return await _Upload(request, limits, hold).read()
+    except (RequestPayloadError, PayloadEncodingError):
+        raise invalid((), "the body's transfer encoding is broken, or it ended before its Content-Length") from None
+    except RuntimeError:
+        if request.transport is None:
+            raise ConnectionResetError("the caller left during the upload") from None
+        raise
+
+
+def _way_in(body: bytes) -> Way:
+    head = body[:HEAD_BYTES]
+    return way_in(body[:MAX_SPACE_BYTES] if may_become_json(head) else head)
+
+
+class _Upload:
+    """A body that is still arriving."""
+
+    def __init__(self, request: web.BaseRequest, limits: Limits, hold: Callable[[int], None]) -> None:
+        self._request = request
+        self._content = request.content
+        self._limits = limits
+        self._hold = hold
+        self._started = asyncio.get_running_loop().time()
+        self._chunks: list[bytes] = []
+        self._received = 0
+
+    async def read(self) -> tuple[Way, bytes]:
+        """As `read_body`."""
+        request = self._request
+        declared = request.content_length
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        if declared is not None and declared > max(self._limits.image_bytes, self._limits.envelope_bytes):
+            await self._first_bytes()
+            raise self._refusal()
+        way: Way | None = None
+        limit = self._limits.envelope_bytes
+        while chunk := await self._more():
+            if way is None and (way := self._way()) is not None:
+                limit = self._limits.image_bytes if way == "image" else self._limits.envelope_bytes
+                if declared is not None and declared > limit:
+                    raise self._refusal()
+            if self._received > limit:
+                raise self._refusal()
+            self._hold(len(chunk))
+        body = b"".join(self._chunks)
+        return _way_in(body) if way is None else way, body
+
+    async def _more(self) -> bytes:
+        """The next bytes; b"" at the end. Raises CremaError when they are late."""
+        # while the average may not fall below the rate, this is when the next bytes must be here
+        allowed_s = min(BODY_TIMEOUT_S, max(RATE_GRACE_S, self._received / MIN_BYTES_PER_S))
+        try:
+            async with asyncio.timeout_at(self._started + allowed_s):
+                chunk: bytes = await self._content.readany()
+        except TimeoutError:
+            raise CremaError(
+                "upload_too_slow",
+                f"{self._received} bytes of the body came in {allowed_s:g} s; a body has {BODY_TIMEOUT_S:g} s in all and "
+                f"must come at {MIN_BYTES_PER_S} bytes a second or more: send a smaller image or try a better connection",
+            ) from None
+        self._chunks.append(chunk)
+        self._received += len(chunk)
+        return chunk
+
+    async def _first_bytes(self) -> None:
+        try:
+            async with asyncio.timeout(FIRST_BYTES_WAIT_S):
+                chunk = await self._content.readany()
+        except TimeoutError:
+            return
+        self._chunks.append(chunk)
+        self._received += len(chunk)
+
+    def _way(self) -> Way | None:
+        """The way in, once enough bytes came to tell."""
+        if self._received < HEAD_BYTES and not self._content.is_eof():
+            return None
+        if len(self._chunks) > 1:
+            self._chunks = [b"".join(self._chunks)]
+        head = self._chunks[0]
+        if may_become_json(head[:MAX_SPACE_BYTES]) and len(head) < MAX_SPACE_BYTES and not self._content.is_eof():
+            return None
+        return _way_in(head)
+
+    def _refusal(self) -> CremaError:
+        """The 413 of a body over its limit: the image's if the image is what is large, else the envelope's."""
+        seen = b"".join(self._chunks)
+        declared = self._request.content_length
+        if self._limits is ONE_IMAGE and seen:
+            way = _way_in(seen)
+            if way == "image":
+                return too_large(declared)
+            if _ends_in_large_image(seen, way, declared or len(seen)):
+                return too_large(None)
+        limit = self._limits.envelope_bytes
+        return CremaError(
+            "body_too_large",
+            f"the body may have {limit} bytes{'' if declared is None else f' (this one has {declared})'}; "
+            f"one image may have {MAX_IMAGE_BYTES}: send fewer or smaller images",
+            limit=limit,
+        )
+
+
+def _ends_in_large_image(seen: bytes, way: Way, body_bytes: int) -> bool:
+    """Whether what was seen of an envelope ends inside an image that, filling the rest, is over its limit."""
+    if way == "json":
+        mark = seen.rfind(b'"base64"')
+        start = seen.find(b'"', mark + 8) + 1 if mark >= 0 else 0
+        return start > 0 and seen.find(b'"', start) < 0 and (body_bytes - start) * 3 // 4 > MAX_IMAGE_BYTES
+    if way == "form":
+        mark = seen.rfind(b'name="image"')
+        start = seen.find(b"\r\n\r\n", mark) + 4 if mark >= 0 else 3
+        boundary = seen[: seen.find(b"\r\n")]
+        return start > 3 and seen.find(b"\r\n" + boundary, start) < 0 and body_bytes - start > MAX_IMAGE_BYTES
+    mark = seen.rfind(b"\xa5bytes\xc6")  # the member `bytes`, then the byte of a bin with a length of four bytes
+    return mark >= 0 and int.from_bytes(seen[mark + 7 : mark + 11], "big") > MAX_IMAGE_BYTES

@@ -1,0 +1,65 @@
+"""The journal: one event per request, as a JSON line like every other log event, and never a pixel.
+
+Lines are gathered and written a few times a second, so that a request pays for the encoding only. A log that cannot
+be written is counted and never fails a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+import msgspec
+
+WRITE_EVERY_S: Final = 0.2
+# Above this many waiting lines the log's reader is too slow, and further ones are dropped.
+MAX_WAITING: Final = 20_000
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Journal:
+    """Writes request events to `stream`. `is_on` is False at log levels above info."""
+
+    def __init__(self, tier: str, *, is_on: bool = True, stream: TextIO | None = None) -> None:
+        self.is_on = is_on
+        self.dropped = 0
+        self._tier = tier
+        self._stream = sys.stderr if stream is None else stream
+        self._waiting: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def write(self, event: dict[str, Any]) -> None:
+        """Queue one event; `event` gets the members that all events have."""
+        if not self.is_on:
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            self.dropped += 1
+            return
+        event["level"] = "info"
+        event["tier"] = self._tier
+        event["timestamp"] = datetime.now(UTC)
+        try:
+            self._waiting.append(_encode(event))
+        except (TypeError, ValueError):
+            self.dropped += 1
+            return
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WRITE_EVERY_S, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._waiting:
+            return
+        lines, self._waiting = self._waiting, []
+        lines.append(b"")
+        try:
+            self._stream.write(b"\n".join(lines).decode("utf-8"))
+            self._stream.flush()
+        except (OSError, ValueError):
+            self.dropped += len(lines) - 1
