@@ -144,4 +144,5 @@ def test_a_worker_pulls_in_only_the_light_ring() -> None:
     foreign = {
         name for name in pulled - ours if name not in sys.stdlib_module_names and not name.startswith("_")
     }
-    assert foreign <= {"msgpack", "numpy"}
+    # compiled extensions register a pseudo-module of their compiler
+    assert foreign - {"cython_runtime"} <= {"msgpack", "numpy"}
