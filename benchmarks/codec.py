@@ -1,6 +1,6 @@
 """P14: packing, unpacking and viewing a 150 KB tensor costs at most 1.5x two memcpys plus 15 µs.
 
-    .venv/bin/python -m benchmarks.codec
+.venv/bin/python -m benchmarks.codec
 """
 
 from __future__ import annotations

@@ -63,7 +63,9 @@ class StubTier:
 
     def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
         if header["kind"] != "cancel":
-            channel.send({"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"], **self._answer}, self._payload)
+            channel.send(
+                {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"], **self._answer}, self._payload
+            )
 
 
 async def serve_stubs(size: int, extent: list[int]) -> None:
@@ -76,7 +78,14 @@ async def serve_stubs(size: int, extent: list[int]) -> None:
     for model in MODELS:
         inferred = {"queue_ms": 0.4, "inference_ms": 12.0, "batch_size": 8}
         outcomes = [{"ok": OUTPUTS[model]}]
-        answer = {"status": 200, "model": model, "version": "1.0", "outcomes": outcomes, "timing": inferred, "load": LOAD}
+        answer = {
+            "status": 200,
+            "model": model,
+            "version": "1.0",
+            "outcomes": outcomes,
+            "timing": inferred,
+            "load": LOAD,
+        }
         tiers.append(StubTier("minion", answer))
     print(json.dumps([await tier.server.start("127.0.0.1", 0) for tier in tiers]), flush=True)
     await asyncio.Event().wait()
@@ -159,7 +168,9 @@ async def call(port: int, request: bytes, count: int) -> bytes:
 @contextmanager
 def child(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """A process of ours that ends with this block."""
-    process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True, **options)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True, **options
+    )
     try:
         yield process
     finally:
@@ -176,7 +187,11 @@ def first_line(process: subprocess.Popen[str]) -> Any:
 @contextmanager
 def coordinator(folder: Path, ports: list[int], size: list[int]) -> Iterator[tuple[int, int]]:
     """The real coordinator in front of the stubs → (pid, public port)."""
-    card = {"input": {"kind": "image", "size": size, "fit": "cover", "filter": "bilinear"}, "output": {"type": "json"}, "params": {}}
+    card = {
+        "input": {"kind": "image", "size": size, "fit": "cover", "filter": "bilinear"},
+        "output": {"type": "json"},
+        "params": {},
+    }
     models = {}
     for model, port in zip(MODELS, ports[1:], strict=True):
         row = {"replicas": [f"127.0.0.1:{port}"], "wanted": 1, "state": "ready", "card": card}
@@ -184,11 +199,25 @@ def coordinator(folder: Path, ports: list[int], size: list[int]) -> Iterator[tup
     routing = folder / "routing.json"
     routing.write_text(
         json.dumps(
-            {"format": 1, "revision": 1, "default_models": list(MODELS), "preprocessors": [f"127.0.0.1:{ports[0]}"], "models": models}
+            {
+                "format": 1,
+                "revision": 1,
+                "default_models": list(MODELS),
+                "preprocessors": [f"127.0.0.1:{ports[0]}"],
+                "models": models,
+            }
         )
     )
     reading, writing = os.pipe()
-    arguments = ["coordinator", "--routing", str(routing), "--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0"]
+    arguments = [
+        "coordinator",
+        "--routing",
+        str(routing),
+        "--listen",
+        "127.0.0.1:0",
+        "--operations",
+        "127.0.0.1:0",
+    ]
     arguments += ["--parent-pid", str(os.getpid()), "--announce-fd", str(writing)]
     with (folder / "log").open("w") as log, child(*arguments, pass_fds=(writing,), stderr=log) as process:
         os.close(writing)
@@ -206,7 +235,10 @@ def request_of(size: int) -> bytes:
 def compare(size: int, extent: list[int], count: int, rounds: int) -> float:
     """The ratio of the coordinator's CPU per call to the bare request's, for photos and tensors of one size."""
     request = request_of(size)
-    with tempfile.TemporaryDirectory() as folder, child("benchmarks.fanout", "--stubs", str(size), *map(str, extent)) as stubs:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        child("benchmarks.fanout", "--stubs", str(size), *map(str, extent)) as stubs,
+    ):
         with coordinator(Path(folder), first_line(stubs), [extent[1], extent[0]]) as (pid, port):
             answer = uvloop.run(wait_ready(port, request))
             with child("benchmarks.fanout", "--bare", str(len(answer))) as bare:
@@ -220,9 +252,13 @@ def compare(size: int, extent: list[int], count: int, rounds: int) -> float:
                 for warm_pid, warm_port in ((pid, port), (bare.pid, bare_port)):
                     side(warm_pid, warm_port)
                 faults = minor_faults(pid)
-                ours, plain = interleaved([lambda: side(pid, port), lambda: side(bare.pid, bare_port)], rounds)
+                ours, plain = interleaved(
+                    [lambda: side(pid, port), lambda: side(bare.pid, bare_port)], rounds
+                )
                 faults = minor_faults(pid) - faults
-    print(f"      coordinator {spread(ours)} µs, bare {spread(plain)} µs; {faults / count / rounds:.2f} page faults per call")
+    print(
+        f"      coordinator {spread(ours)} µs, bare {spread(plain)} µs; {faults / count / rounds:.2f} page faults per call"
+    )
     return statistics.median(mine / theirs for mine, theirs in zip(ours, plain, strict=True))
 
 

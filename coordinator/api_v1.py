@@ -28,7 +28,7 @@ from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
 from crema.errors import CremaError, problem, retry_after_seconds
 from crema.host.channel import Buffer
-from crema.host.service import Route, problem_response
+from crema.host.service import SEGMENT, Route, problem_response
 
 # Photos of one batch call that are under way at once: enough to fill a minion's batches, few enough to leave the
 # preprocessor's places to others.
@@ -136,7 +136,7 @@ class ApiV1:
 
     async def show_model(self, request: web.BaseRequest) -> web.StreamResponse:
         """`GET /v1/models/{name}`: the model, and a list of it alone, so that a reader of the list reads this too."""
-        shown = describe(self._directory.model(unquote(request["name"])))
+        shown = describe(self._directory.model(unquote(request[SEGMENT])))
         return _answer({**shown, "models": [shown]}, {}, wants_msgpack(request))
 
     # -- what every call goes through ------------------------------------------------------------------------------

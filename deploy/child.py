@@ -45,7 +45,7 @@ class Child:
     """One process that is meant to run.
 
     `probe(child)` runs beside the living process, from its announcement on, and sets `health`; `on_change(child)` is
-    called on the loop whenever pid, ports, health or problem changed, and must not raise.
+    called on the loop whenever pid, ports, health or problem changed.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Child:
             self.problem = health.problem or self.problem
         elif self._ready_since is not None:
             self.problem = "does not answer /readyz"
-        self._on_change(self)
+        self._changed()
 
     # -- its life --------------------------------------------------------------------------------------------------
 
@@ -145,20 +145,34 @@ class Child:
             await asyncio.wait({self._task})
         await self._task
 
+    def _changed(self) -> None:
+        try:
+            self._on_change(self)
+        except Exception:  # whoever listens must not end the watch over the process
+            log.exception("change_not_told", child=self.name)
+
     async def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 ended = await self._live()
             except OSError as error:
                 ended = f"could not be started: {error}"
+            except Exception as error:
+                log.exception("child_lost", child=self.name)
+                ended = f"could not be watched: {error}; this is a bug of ours"
             ready_s = None
             if self._ready_since is not None:
                 ready_s = asyncio.get_running_loop().time() - self._ready_since
             self.pid, self.ports, self.health, self._process, self._ready_since = None, {}, None, None, None
             wait_s = self.backoff.ended(ready_s, random.random())
             self.problem = None if self._stopping.is_set() else ended
-            log.info("child_ended", child=self.name, ended=ended, again_in_s=None if self._stopping.is_set() else wait_s)
-            self._on_change(self)
+            log.info(
+                "child_ended",
+                child=self.name,
+                ended=ended,
+                again_in_s=None if self._stopping.is_set() else wait_s,
+            )
+            self._changed()
             if wait_s:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), wait_s)
@@ -170,8 +184,9 @@ class Child:
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
         with FileIO(read_end, "rb") as pipe:
-            output = self.log_file.open()
+            output = -1
             try:
+                output = self.log_file.open()
                 process = await asyncio.create_subprocess_exec(
                     *command.argv, "--parent-pid", str(os.getpid()), "--announce-fd", str(write_end),
                     stdin=DEVNULL, stdout=output, stderr=output, pass_fds=(write_end,),
@@ -179,7 +194,8 @@ class Child:
                 )  # fmt: skip
             finally:
                 os.close(write_end)
-                os.close(output)
+                if output >= 0:
+                    os.close(output)
             return await self._watch(process, pipe)
 
     async def _watch(self, process: Process, pipe: FileIO) -> str:
@@ -189,7 +205,7 @@ class Child:
         log.info("child_started", child=self.name, pid=process.pid, starts=self.starts)
         if self._stopping.is_set():  # asked to stop while it was being started
             self.terminate()
-        self._on_change(self)
+        self._changed()
         beside = asyncio.get_running_loop().create_task(self._attend(pipe))
         try:
             status = await process.wait()
@@ -208,7 +224,7 @@ class Child:
             if ports is None:  # it ended, or is about to: its exit status says more
                 return
             self.ports = ports
-            self._on_change(self)
+            self._changed()
             await self._probe(self)
         except TimeoutError:
             self.kill(f"did not listen within {self._announce_timeout_s:.0f} s")

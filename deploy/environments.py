@@ -52,7 +52,9 @@ class OnePython:
     async def python_of(self, version: ResolvedVersion, progress: Callable[[str], None]) -> Chosen:
         """The one Python. Raises EnvironmentFailed when it cannot be run."""
         if not os.access(self._python, os.X_OK):
-            raise EnvironmentFailed(f"{PYTHON_VARIABLE} names {self._python}, which cannot be run; unset it to build environments")
+            raise EnvironmentFailed(
+                f"{PYTHON_VARIABLE} names {self._python}, which cannot be run; unset it to build environments"
+            )
         return Chosen(self._python, None, f"{self._python} ({PYTHON_VARIABLE})")
 
 
@@ -89,7 +91,12 @@ def _build(package_dir: Path, progress: Callable[[str], None]) -> Chosen:
     except (BuildError, ManifestError) as error:
         raise EnvironmentFailed(str(error)) from error
     passed_over = "".join(f"; passed over {reason.splitlines()[0]}" for reason in choice.passed_over)
-    return Chosen(built.python, built.profile, f"environment {built.fingerprint[:8]}, profile {built.profile}{passed_over}", is_new)
+    return Chosen(
+        built.python,
+        built.profile,
+        f"environment {built.fingerprint[:8]}, profile {built.profile}{passed_over}",
+        is_new,
+    )
 
 
 async def _in_daemon_thread(work: Callable[[], Result]) -> Result:

@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final
 
+import structlog
+
 from crema.host.config import Address, ResolvedCluster
 from deploy.child import Child, Command
 from deploy.readiness import Readiness
@@ -17,6 +19,8 @@ from deploy.routing_view import routing_body
 from deploy.state_folder import StateFolder
 from deploy.tiers import LOOPBACK, Surroundings, coordinator_command, minion_command, preprocessor_command
 from deploy.version import ServedVersion
+
+log = structlog.get_logger(__name__)
 
 # Looked again after this long even when nothing is said to have changed.
 _LOOK_AGAIN_S: Final = 0.5
@@ -102,18 +106,23 @@ class Fleet:
         def further() -> Command:
             # one process can hold the operations port: the others' metrics are on ports of their own
             operations = Address(self.operations.host, 0)
-            return coordinator_command(self._folder.routing, self.listen, operations, shares_port, self._around)
+            return coordinator_command(
+                self._folder.routing, self.listen, operations, shares_port, self._around
+            )
 
         for process in range(processes):
-            self._start(self.coordinators, f"coordinator-{process}", further if process else first, "public")
+            self._start(
+                self.coordinators, f"coordinator-{process}", further if process else first, "operations"
+            )
 
     def _start(
         self, among: list[Child], name: str, command: Callable[[], Command], health_port: str = "http"
     ) -> None:
-        host = _reached_at(self.listen.host) if health_port == "public" else LOOPBACK
+        # the public port may be shared with another process: the operations port is its own
+        host = _reached_at(self.operations.host) if health_port == "operations" else LOOPBACK
 
         async def probe(child: Child) -> None:
-            await self._readiness.watch(child, f"{host}:{child.ports[health_port]}")
+            await self._readiness.watch(child, str(Address(host, child.ports[health_port])))
 
         child = Child(name, command, self._folder.log_file(name), probe=probe, on_change=self._changed)
         among.append(child)
@@ -136,8 +145,13 @@ class Fleet:
         self._has_changed = asyncio.Event()
 
     def publish(self) -> None:
-        """Bring the routing file up to date."""
-        self._routing.publish(routing_body(self._cluster.default_models, self.preprocessors, self.versions))
+        """Bring the routing file up to date. A disk that is full is logged: the next call tries again."""
+        try:
+            self._routing.publish(
+                routing_body(self._cluster.default_models, self.preprocessors, self.versions)
+            )
+        except OSError as error:
+            log.error("routing_not_written", error=str(error))
 
     # -- stopping --------------------------------------------------------------------------------------------------
 
@@ -176,7 +190,11 @@ class Fleet:
 
     def parts(self) -> dict[str, Any]:
         """The children by kind, as `status_document` takes them."""
-        return {"coordinators": self.coordinators, "preprocessors": self.preprocessors, "versions": self.versions}
+        return {
+            "coordinators": self.coordinators,
+            "preprocessors": self.preprocessors,
+            "versions": self.versions,
+        }
 
 
 async def _stop(children: Iterable[Child], drain_s: float) -> None:

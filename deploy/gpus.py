@@ -11,7 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-_QUERY: Final = ("nvidia-smi", "--query-gpu=index,uuid,memory.total,memory.free", "--format=csv,noheader,nounits")
+_QUERY: Final = (
+    "nvidia-smi",
+    "--query-gpu=index,uuid,memory.total,memory.free",
+    "--format=csv,noheader,nounits",
+)
 _QUERY_TIMEOUT_S: Final = 20.0
 
 
@@ -66,7 +70,9 @@ class Gpus:
         if device == "auto":
             return Placement("cpu")
         if not self.gpus:
-            raise DoesNotFit("it needs a GPU and this machine shows none (nvidia-smi); set resources.device: auto to allow the CPU")
+            raise DoesNotFit(
+                "it needs a GPU and this machine shows none (nvidia-smi); set resources.device: auto to allow the CPU"
+            )
         most = max(gpu.left_mb for gpu in self.gpus)
         raise DoesNotFit(
             f"it needs {needed} MB on one GPU and the most that is left is {most} MB; stop another version or lower resources.gpu_memory_mb"
@@ -76,7 +82,9 @@ class Gpus:
 def find_gpus() -> Gpus:
     """Asks nvidia-smi. Where CUDA_VISIBLE_DEVICES is set, only the GPUs it names are ours to give."""
     try:
-        answer = subprocess.run(_QUERY, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=True).stdout
+        answer = subprocess.run(
+            _QUERY, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return Gpus()
     return Gpus(parse_gpus(answer, os.environ.get("CUDA_VISIBLE_DEVICES")))
@@ -91,6 +99,10 @@ def parse_gpus(answer: str, visible: str | None) -> list[Gpu]:
         if len(fields) != 4 or not fields[2].isdigit() or not fields[3].isdigit():
             continue
         index, uuid = fields[0], fields[1]
-        if allowed is None or index in allowed or any(uuid.startswith(name) for name in allowed if name.startswith("GPU-")):
+        if (
+            allowed is None
+            or index in allowed
+            or any(uuid.startswith(name) for name in allowed if name.startswith("GPU-"))
+        ):
             found.append(Gpu(uuid, int(fields[2]), int(fields[3])))
     return found

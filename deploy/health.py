@@ -38,7 +38,9 @@ class Health:
             some = any(count > 0 for _, count in counts)
             state = "ready" if is_ready else "degraded" if some else "starting"
         problem = body.get("problem")
-        return cls(is_ready, state, _first_line(problem) if problem else None, _parts(body.get("workers")), counts)
+        return cls(
+            is_ready, state, _first_line(problem) if problem else None, _parts(body.get("workers")), counts
+        )
 
 
 def _parts(written: Any) -> tuple[Part, ...]:

@@ -36,7 +36,9 @@ async def check_free(address: Address, key: str, patience_s: float = PATIENCE_S)
 
 def _try(address: Address) -> str | None:
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         for family, kind, protocol, _, where in found:
             with socket.socket(family, kind, protocol) as probe:
                 # as the listener itself will: ports in TIME_WAIT are free, ports that are listened on are not

@@ -59,7 +59,9 @@ class RoutingFile:
 
     def _revisions(self) -> list[Path]:
         with contextlib.suppress(OSError):
-            return sorted(path for path in self._history.iterdir() if path.suffix == ".json" and path.stem.isdigit())
+            return sorted(
+                path for path in self._history.iterdir() if path.suffix == ".json" and path.stem.isdigit()
+            )
         return []
 
     def _last_revision(self) -> int:

@@ -17,7 +17,8 @@ def routing_body(
     models: dict[str, Any] = {}
     for served in versions:
         model = models.setdefault(
-            served.model.name, {"default": served.model.default, "labels": dict(served.model.labels), "versions": {}}
+            served.model.name,
+            {"default": served.model.default, "labels": dict(served.model.labels), "versions": {}},
         )
         model["versions"][served.version.version] = {
             "replicas": _addresses(served.ready),

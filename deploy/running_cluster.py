@@ -62,7 +62,9 @@ def state_folder_of(cluster_file: Path) -> Path:
 
 
 def _open(state_folder: Path, start: str) -> RunningCluster:
-    not_running = NotRunning(f"no cluster is running for {state_folder.parent}\n  start one: {start}\n  or name its file: --cluster FILE")
+    not_running = NotRunning(
+        f"no cluster is running for {state_folder.parent}\n  start one: {start}\n  or name its file: --cluster FILE"
+    )
     try:
         found = json.loads((state_folder / SUPERVISOR_FILE).read_bytes())
         pid, control = int(found["pid"]), Path(found["control"])
@@ -120,7 +122,9 @@ def private_folder(base: Path | None = None) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise PermissionError(f"{folder} is not a folder of this user alone; remove it, or set TMPDIR to a private folder")
+        raise PermissionError(
+            f"{folder} is not a folder of this user alone; remove it, or set TMPDIR to a private folder"
+        )
     return folder
 
 

@@ -87,7 +87,9 @@ class StateFolder:
         """Let the verbs find this cluster in the folder it was started from. Does without where that cannot be written."""
         with contextlib.suppress(OSError):
             pointer_file(self.path).write_text(
-                json.dumps({"started_from": str(folder.absolute()), "state_folder": str(self.path.absolute())})
+                json.dumps(
+                    {"started_from": str(folder.absolute()), "state_folder": str(self.path.absolute())}
+                )
             )
 
     def control_socket(self) -> Path:

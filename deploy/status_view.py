@@ -26,7 +26,9 @@ def status_document(
 ) -> dict[str, Any]:
     """`{"processes": […], "models": […], …}`. `state` is the supervisor's own: starting, ready or draining."""
     versions = list(versions)
-    processes: list[dict[str, Any]] = [{"tier": "supervisor", "state": state, "pid": os.getpid(), "ports": {}}]
+    processes: list[dict[str, Any]] = [
+        {"tier": "supervisor", "state": state, "pid": os.getpid(), "ports": {}}
+    ]
     for child in coordinators:
         processes.extend(_processes(child, "coordinator"))
     for child in preprocessors:
@@ -44,7 +46,9 @@ def status_document(
     }
 
 
-def _processes(child: Child, tier: str, *, role: str | None = None, part: str = "", **named: str) -> Iterator[dict[str, Any]]:
+def _processes(
+    child: Child, tier: str, *, role: str | None = None, part: str = "", **named: str
+) -> Iterator[dict[str, Any]]:
     """The entry of a child and those of the processes inside it. A child between two starts has the pid null."""
     shown: dict[str, Any] = {"tier": tier}
     if role is not None:

@@ -7,6 +7,7 @@ requests.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -34,7 +35,7 @@ from deploy.warmup import WarmupFailed, warmup_file
 STOP_S: Final = 28.0
 # Past a version's own time to load, what is missing is shown and the rest serves.
 SETTLE_MARGIN_S: Final = 60.0
-TRIM_LOGS_S: Final = 60.0
+TEND_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +79,7 @@ class Supervisor:
     async def run(self) -> None:
         """Start, serve until `stop`, stop. Raises PortTaken or NothingToServe, with everything stopped again."""
         async with self._readiness:
-            beside = [asyncio.create_task(collect_orphans()), asyncio.create_task(self._trim_logs())]
+            beside = [asyncio.create_task(collect_orphans()), asyncio.create_task(self._tend())]
             try:
                 await self._unless_stopped(self._start())
                 await self._is_stopping.wait()
@@ -109,17 +110,19 @@ class Supervisor:
         await self._prepare()
         self._fleet.publish()
         self._fleet.start_preprocessors()
-        await self._start_versions()
+        # before the models: a caller who comes early is told that they are starting
         self._start_coordinators()
+        await self._start_versions()
         await self._settle()
         self._say_what_serves()
-        if self._once_ready is not None and (url := self._fleet.urls().get("api")):
-            await self._once_ready(url)
+        await self._tell_ready()
 
     async def _prepare(self) -> None:
         left = await asyncio.to_thread(self._folder.end_leftovers)
         if left:
-            self._display.line("NOTE", "leftovers", f"{len(left)} processes of a killed cluster did not end by themselves")
+            self._display.line(
+                "NOTE", "leftovers", f"{len(left)} processes of a killed cluster did not end by themselves"
+            )
         self._write_state()
         if self._started_from is not None:
             self._folder.point_from(self._started_from)
@@ -166,7 +169,8 @@ class Supervisor:
             # a CPU build cannot use a GPU, whatever the machine has
             gpus = Gpus() if served.profile == "cpu" else self._gpus
             served.placements = [
-                gpus.place(manifest.resources.device, manifest.resources.gpu_memory_mb) for _ in range(served.wanted)
+                gpus.place(manifest.resources.device, manifest.resources.gpu_memory_mb)
+                for _ in range(served.wanted)
             ]
         except DoesNotFit as error:
             self._fail(served, str(error))
@@ -189,7 +193,11 @@ class Supervisor:
     def _start_coordinators(self) -> None:
         processes = self._config.coordinator.processes
         if processes > 1 and self._config.coordinator.listen.port == 0:
-            self._display.line("NOTE", "coordinator", "1 process: several can only share a port that coordinator.listen fixes")
+            self._display.line(
+                "NOTE",
+                "coordinator",
+                "1 process: several can only share a port that coordinator.listen fixes",
+            )
             processes = 1
         self._fleet.start_coordinators(processes)
 
@@ -212,11 +220,23 @@ class Supervisor:
         if coordinator.health is None:
             return False
         known = dict(coordinator.health.ready_of)
-        defaults = [served for served in self._fleet.versions if served.version.version == served.model.default]
+        defaults = [
+            served for served in self._fleet.versions if served.version.version == served.model.default
+        ]
         failed = [served for served in defaults if served.state == "failed"]
         return coordinator.is_ready or (
             bool(failed) and all(known.get(served.model.name, 0) > 0 for served in defaults if served.ready)
         )
+
+    async def _tell_ready(self) -> None:
+        url = self._fleet.urls().get("api")
+        if self._once_ready is None or url is None:
+            return
+        try:
+            await self._once_ready(url)
+        except Exception as error:  # what is done with a cluster that serves is no reason to end it
+            log.exception("once_ready_failed")
+            self._display.line("NOTE", "api", url, problem=f"the first call failed: {error!r}")
 
     def _say_what_serves(self) -> None:
         self._is_serving = True
@@ -239,7 +259,10 @@ class Supervisor:
         self._fleet.wake()
 
     def _child_changed(self, child: Child) -> None:
-        self._write_state()
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk: only what a killed supervisor leaves behind is in it
+            self._write_state()
         if self._is_stopping.is_set() or not self._is_serving:
             return
         if child.pid is None and child.problem:
@@ -255,9 +278,13 @@ class Supervisor:
             return
         self._shown_ready[served.label] = is_ready
         if is_ready:
-            self._display.line(served.state.upper(), served.label, f"{len(served.ready)} of {served.wanted} replicas")
+            self._display.line(
+                served.state.upper(), served.label, f"{len(served.ready)} of {served.wanted} replicas"
+            )
         else:
-            self._display.line(served.state.upper(), served.label, problem=served.shown_problem or "not ready")
+            self._display.line(
+                served.state.upper(), served.label, problem=served.shown_problem or "not ready"
+            )
 
     def _write_state(self) -> None:
         urls = self._fleet.urls()
@@ -272,10 +299,13 @@ class Supervisor:
             }
         )
 
-    async def _trim_logs(self) -> None:
+    async def _tend(self) -> None:
+        """What nobody asks for: logs stay bounded, and what a full disk refused is written when it can be."""
         while True:
-            await asyncio.sleep(TRIM_LOGS_S)
+            await asyncio.sleep(TEND_S)
+            self._fleet.publish()
             await asyncio.to_thread(self._fleet.trim_logs)
+            await asyncio.to_thread(self._folder.log_file("supervisor").trim)
 
     # -- stopping --------------------------------------------------------------------------------------------------
 

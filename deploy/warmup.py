@@ -39,7 +39,11 @@ async def warmup_file(manifest: Manifest, folder: Path, preprocessor: Callable[[
         path = folder / f"{digest}.npz"
         if not path.exists():
             spec = manifest.input
-            items = await _decoded(manifest, spec, await preprocessor()) if isinstance(spec, ImageInput) else _loaded(manifest)
+            items = (
+                await _decoded(manifest, spec, await preprocessor())
+                if isinstance(spec, ImageInput)
+                else _loaded(manifest)
+            )
             await asyncio.to_thread(_save, path, np.stack(items))
     except (OSError, ValueError, ChannelLost) as error:
         raise WarmupFailed(str(error)) from error
@@ -56,13 +60,21 @@ async def _decoded(manifest: Manifest, spec: ImageInput, preprocessor: str) -> l
     client.start()
     try:
         if not await client.wait_open(CONNECT_TIMEOUT_S):
-            raise WarmupFailed(f"the preprocessor on {preprocessor} does not take connections: {client.last_error}")
-        return [await _decode(client, manifest, example.image, spec) for example in manifest.examples if example.image]
+            raise WarmupFailed(
+                f"the preprocessor on {preprocessor} does not take connections: {client.last_error}"
+            )
+        return [
+            await _decode(client, manifest, example.image, spec)
+            for example in manifest.examples
+            if example.image
+        ]
     finally:
         await client.close()
 
 
-async def _decode(client: ChannelClient, manifest: Manifest, image: str, spec: ImageInput) -> np.ndarray[Any, Any]:
+async def _decode(
+    client: ChannelClient, manifest: Manifest, image: str, spec: ImageInput
+) -> np.ndarray[Any, Any]:
     body = await asyncio.to_thread(manifest.path(image).read_bytes)
     request = {
         "kind": "preprocess",
@@ -75,7 +87,9 @@ async def _decode(client: ChannelClient, manifest: Manifest, image: str, spec: I
         async with asyncio.timeout(DECODE_TIMEOUT_S):
             answer, payload = await client.call(request, body)
     except TimeoutError:
-        raise WarmupFailed(f"{image}: the preprocessor did not answer within {DECODE_TIMEOUT_S:.0f} s") from None
+        raise WarmupFailed(
+            f"{image}: the preprocessor did not answer within {DECODE_TIMEOUT_S:.0f} s"
+        ) from None
     if answer.get("status") != 200:
         error = answer.get("error")
         raise WarmupFailed(f"{image}: {error.get('message') if isinstance(error, dict) else error}")

@@ -21,8 +21,13 @@ _OUTCOME_ROOM: Final = wire.MAX_HEADER_BYTES - 1024
 
 def outcome_of(error: CremaError) -> bytes:
     """The packed outcome of an item that failed in the host."""
-    packed: bytes = msgpack.packb({"error": error.as_wire()})
+    packed: bytes = msgpack.packb({"error": error_map(error)})
     return packed
+
+
+def error_map(error: CremaError) -> dict[str, Any]:
+    """The error as it is sent; its message may quote what a caller sent, so what is no valid text is replaced."""
+    return {**error.as_wire(), "message": error.message.encode("utf-8", "replace").decode()}
 
 
 def packed_list(outcomes: list[bytes]) -> bytes:
@@ -77,7 +82,7 @@ class AnswerPacker:
             "id": key,
             "status": error.status,
             **self._named,
-            "error": error.as_wire(),
+            "error": error_map(error),
             "load": load,
         }
         return wire.encode_header(header)

@@ -9,6 +9,7 @@ import asyncio
 import binascii
 import json
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgpack
@@ -18,7 +19,7 @@ from aiohttp import web
 from crema import wire
 from crema.errors import CremaError, retry_after_seconds
 from crema.host.channel import Buffer
-from minion.answers import packed_list, timing_of
+from minion.answers import error_map, packed_list, timing_of
 from minion.body import read_body
 from minion.dispatcher import Dispatcher
 from minion.meters import Meters
@@ -141,7 +142,7 @@ class Door:
 
     def _refused(self, error: CremaError, is_msgpack: bool) -> web.Response:
         self._meters.code(error.status).inc()
-        body = {"status": error.status, "error": error.as_wire()}
+        body = {"status": error.status, "error": error_map(error)}
         headers = {}
         if error.retry_after_ms is not None:
             headers["Retry-After"] = str(retry_after_seconds(error.retry_after_ms))
@@ -173,7 +174,7 @@ def parse(body: bytes) -> tuple[bool, dict[str, Any]]:
 def _parse_json(text: bytes) -> dict[str, Any]:
     try:
         message: dict[str, Any] = json.loads(
-            text.decode(), object_pairs_hook=_unique_json, parse_constant=_no_constant
+            text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant
         )
     except UnicodeDecodeError:
         raise CremaError("invalid_json", "the body is not UTF-8") from None
@@ -186,18 +187,36 @@ def _parse_json(text: bytes) -> dict[str, Any]:
 
 def _parse_msgpack(body: bytes) -> dict[str, Any]:
     try:
-        message: dict[str, Any] = wire.unpack_map(body)
-    except wire.WireError as error:
-        raise invalid(f"the body is {error}") from None
+        message = msgpack.unpackb(body, strict_map_key=True, object_pairs_hook=_unique, max_ext_len=0)
+        if type(message) is not dict:
+            raise wire.WireError("not a map")
+        wire.check_plain(message)
+    except _NamedTwice as error:
+        raise invalid(str(error)) from None
+    except (
+        wire.WireError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        msgpack.UnpackException,
+    ) as error:
+        what = str(error) if isinstance(error, wire.WireError) else "not msgpack"
+        raise invalid(f"the body is not a plain msgpack map: {what}") from None
     return message
 
 
-def _unique_json(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+class _NamedTwice(ValueError):
+    """A map names a member twice."""
+
+
+def _unique(given: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    pairs = list(given)
     members = dict(pairs)
     if len(members) != len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"the member {twice[:80]!r} is named twice")
+        raise _NamedTwice(f"the member {str(twice)[:80]!r} is named twice")
     return members
 
 

@@ -53,7 +53,8 @@ class WorkerOutput:
         self._partial = b""
         self._suppressed = 0
         self._budget = LineBudget()
-        self._is_open = True
+        self.is_open = True
+        """Whether the other end may still write."""
 
     def start(self) -> None:
         """Begin to read, on the running loop."""
@@ -62,9 +63,9 @@ class WorkerOutput:
 
     def close(self) -> None:
         """Read what is there, then stop."""
-        if self._is_open:
+        if self.is_open:
             self._readable()
-        if self._is_open:
+        if self.is_open:
             self._end()
 
     @property
@@ -110,7 +111,7 @@ class WorkerOutput:
         log.info("worker_output", pid=self._pid, line=line)
 
     def _end(self) -> None:
-        self._is_open = False
+        self.is_open = False
         asyncio.get_running_loop().remove_reader(self._descriptor)
         with contextlib.suppress(OSError):
             os.close(self._descriptor)

@@ -121,11 +121,37 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = arguments("preprocessor", "Decodes photos once, in processes that can be killed, and resizes them for every model.")
-    parser.add_argument("--channel", type=host_port, default=("127.0.0.1", 7000), metavar="HOST:PORT", help="default: 127.0.0.1:7000")
-    parser.add_argument("--http", type=host_port, default=("127.0.0.1", 7001), metavar="HOST:PORT", help="health and metrics; default: 127.0.0.1:7001")
-    parser.add_argument("--workers", type=_workers, default="auto", metavar="N|auto", help="decode processes; default: auto, one per core")
-    parser.add_argument("--places", type=_positive, metavar="N", help=f"images pending at once; default: {PLACES_PER_WORKER} per worker")
+    parser = arguments(
+        "preprocessor",
+        "Decodes photos once, in processes that can be killed, and resizes them for every model.",
+    )
+    parser.add_argument(
+        "--channel",
+        type=host_port,
+        default=("127.0.0.1", 7000),
+        metavar="HOST:PORT",
+        help="default: 127.0.0.1:7000",
+    )
+    parser.add_argument(
+        "--http",
+        type=host_port,
+        default=("127.0.0.1", 7001),
+        metavar="HOST:PORT",
+        help="health and metrics; default: 127.0.0.1:7001",
+    )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default="auto",
+        metavar="N|auto",
+        help="decode processes; default: auto, one per core",
+    )
+    parser.add_argument(
+        "--places",
+        type=_positive,
+        metavar="N",
+        help=f"images pending at once; default: {PLACES_PER_WORKER} per worker",
+    )
     return parser
 
 

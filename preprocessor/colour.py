@@ -33,7 +33,11 @@ class Profiles:
 
     def to_srgb(self, profile: object, mode: str) -> ImageCms.ImageCmsTransform | None:
         """The transform for pictures of `mode` (RGB, L or CMYK), or None: leave the colours as they are."""
-        if not isinstance(profile, bytes) or not 128 <= len(profile) <= _MAX_PROFILE_BYTES or mode not in _PROFILE_SPACES:
+        if (
+            not isinstance(profile, bytes)
+            or not 128 <= len(profile) <= _MAX_PROFILE_BYTES
+            or mode not in _PROFILE_SPACES
+        ):
             return None
         key = hashlib.blake2b(profile, digest_size=16).digest(), mode
         if key in self._kept:
@@ -60,7 +64,9 @@ def _is_identity(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
     if mode == "L":
         probe = Image.frombytes("L", (16, 1), bytes(levels))
     else:
-        probe = Image.frombytes("RGB", (256, 16), bytes(x for r in levels for g in levels for b in levels for x in (r, g, b)))
+        probe = Image.frombytes(
+            "RGB", (256, 16), bytes(x for r in levels for g in levels for b in levels for x in (r, g, b))
+        )
     after = ImageCms.applyTransform(probe, transform)
     if after is None:
         return False
@@ -72,7 +78,9 @@ def apply(transform: ImageCms.ImageCmsTransform, picture: Image.Image) -> Image.
     """`picture` in sRGB, mode RGB."""
     converted = ImageCms.applyTransform(picture, transform)
     if converted is None:
-        raise AssertionError("applyTransform returns an image unless it works in place; this is a bug of ours")
+        raise AssertionError(
+            "applyTransform returns an image unless it works in place; this is a bug of ours"
+        )
     return converted
 
 

@@ -105,7 +105,9 @@ def decode(data: bytes | bytearray | memoryview, specs: Sequence[Spec], profiles
         raise CremaError("image_too_large", message) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise CremaError("image_too_large", "the image unpacks to far more pixels than it claims") from None
-    except Exception as error:  # Pillow's readers raise nearly every kind there is; nothing may pass this boundary
+    except (
+        Exception
+    ) as error:  # Pillow's readers raise nearly every kind there is; nothing may pass this boundary
         raise broken(_reason(error, header)) from None
     finished = time.perf_counter()
     width, height = picture.width, picture.height
@@ -120,7 +122,10 @@ def decode(data: bytes | bytearray | memoryview, specs: Sequence[Spec], profiles
 
 
 def _decode(
-    data: bytes | bytearray | memoryview, header: ImageHeader, specs: Sequence[Spec], profiles: colour.Profiles
+    data: bytes | bytearray | memoryview,
+    header: ImageHeader,
+    specs: Sequence[Spec],
+    profiles: colour.Profiles,
 ) -> Picture:
     source: Any = _OPENERS[header.format](io.BytesIO(data))
     # again, now as the decoder itself has understood the file: a frame of a GIF may be larger than its screen

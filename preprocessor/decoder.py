@@ -33,10 +33,14 @@ OPEN_FILES: Final = 32
 
 def main() -> None:
     """Serve until the host closes the socket or dies."""
-    parser = argparse.ArgumentParser(prog="python -m preprocessor.decoder", description="one decode process of a preprocessor")
+    parser = argparse.ArgumentParser(
+        prog="python -m preprocessor.decoder", description="one decode process of a preprocessor"
+    )
     parser.add_argument("--fd", type=int, required=True, help="the socket to the host")
     parser.add_argument("--parent-pid", type=int, required=True, help="the host; this process ends with it")
-    parser.add_argument("--memory-mb", type=int, required=True, help="address space above what the process starts with")
+    parser.add_argument(
+        "--memory-mb", type=int, required=True, help="address space above what the process starts with"
+    )
     parser.add_argument("--cpu-s", type=float, required=True, help="CPU time that one image may take")
     args = parser.parse_args()
     die_with_parent(args.parent_pid, signal.SIGKILL)
@@ -82,7 +86,9 @@ def serve(link: socket.socket, profiles: Profiles, cpu_s: float) -> None:
         _send(link, wire.encode_header(answer, sum(map(len, pixels))), pixels)
 
 
-def answer_one(header: dict[str, Any], image: bytearray, profiles: Profiles) -> tuple[dict[str, Any], list[bytes]]:
+def answer_one(
+    header: dict[str, Any], image: bytearray, profiles: Profiles
+) -> tuple[dict[str, Any], list[bytes]]:
     """The answer frame's header and the pixels of each spec, in the order of the specs."""
     answer: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"]}
     try:

@@ -190,7 +190,9 @@ class DecoderProcess:
         # if it still lives it is of no use without its socket; if it is dead this does not change how it died
         self._process.kill()
         await self._reap()
-        self._end("cpu" if self._process.returncode == -signal.SIGXCPU else "start" if was_starting else "died")
+        self._end(
+            "cpu" if self._process.returncode == -signal.SIGXCPU else "start" if was_starting else "died"
+        )
 
     def _spawn_task(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

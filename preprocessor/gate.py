@@ -49,10 +49,14 @@ class Gate:
         """
         if self.pending >= self.places:
             message = f"{self.pending} of {self.places} places taken in the preprocessor; come back after `retry_after_ms`"
-            raise CremaError("overloaded", message, retry_after_ms=max(LEAST_RETRY_AFTER_MS, expected_wait_ms))
+            raise CremaError(
+                "overloaded", message, retry_after_ms=max(LEAST_RETRY_AFTER_MS, expected_wait_ms)
+            )
         if self.pending and self.pending_bytes + nbytes > self._max_bytes:
             message = f"the images that wait in the preprocessor fill its {self._max_bytes} bytes; come back after `retry_after_ms`"
-            raise CremaError("overloaded", message, retry_after_ms=max(LEAST_RETRY_AFTER_MS, expected_wait_ms))
+            raise CremaError(
+                "overloaded", message, retry_after_ms=max(LEAST_RETRY_AFTER_MS, expected_wait_ms)
+            )
         self.pending += 1
         self.pending_bytes += nbytes
         return Permit(self, nbytes)

@@ -105,9 +105,13 @@ def check_bytes(size: int) -> None:
 def check_pixels(width: int, height: int) -> None:
     """Raises CremaError: `undecodable_image` for a side of 0, `image_too_large` for more than 50 megapixels."""
     if width <= 0 or height <= 0:
-        raise CremaError("undecodable_image", f"the image claims to be {width}x{height}; both sides must be at least 1")
+        raise CremaError(
+            "undecodable_image", f"the image claims to be {width}x{height}; both sides must be at least 1"
+        )
     if width * height > MAX_PIXELS:
-        message = f"the image claims to be {width}x{height}; the limit is {MAX_PIXELS} pixels: scale it down first"
+        message = (
+            f"the image claims to be {width}x{height}; the limit is {MAX_PIXELS} pixels: scale it down first"
+        )
         raise CremaError("image_too_large", message, limit={"pixels": MAX_PIXELS})
 
 
@@ -165,7 +169,9 @@ def _skip_junk(data: bytes | bytearray | memoryview, position: int, allowed: int
     """
     found = _MARKER.search(bytes(data[position : position + allowed + 2]))
     if found is None:
-        raise broken("the JPEG ends before its picture, or there is much between its segments that does not belong there")
+        raise broken(
+            "the JPEG ends before its picture, or there is much between its segments that does not belong there"
+        )
     return found.start()
 
 

@@ -44,6 +44,7 @@ class Call:
     arrived_at: float
     deadline: float | None
     request_id: str
+    traceparent: str | None
     job: Job | None = None
 
 
@@ -55,7 +56,9 @@ def decode_budget_ms(remaining_ms: float) -> float:
 class Intake:
     """The receiver of every channel that coordinators open."""
 
-    def __init__(self, pool: Pool, gate: Gate, meters: Meters, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, pool: Pool, gate: Gate, meters: Meters, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.is_draining = False
         self._pool = pool
         self._gate = gate
@@ -105,7 +108,8 @@ class Intake:
             self._finish(call, error)
             return
         specs = [spec.as_wire() for spec in call.specs]
-        call.job = Job(payload, specs, work, call.deadline, partial(self._job_done, call), call.request_id)
+        done = partial(self._job_done, call)
+        call.job = Job(payload, specs, work, call.deadline, done, call.request_id, call.traceparent)
         self._pool.submit(call.job)
 
     def channel_closed(self, channel: Channel, error: Exception | None) -> None:
@@ -133,9 +137,16 @@ class Intake:
             self._answer_error(channel, header["id"], error)
             return False
         deadline = None if remaining_ms is None else now + decode_budget_ms(remaining_ms) / 1000
-        request_id = header.get("request_id")
-        known_as = request_id[:128] if isinstance(request_id, str) else ""
-        self._calls[channel][header["id"]] = Call(channel, header["id"], specs, permit, now, deadline, known_as)
+        self._calls[channel][header["id"]] = Call(
+            channel,
+            header["id"],
+            specs,
+            permit,
+            now,
+            deadline,
+            request_id=_text(header.get("request_id")) or "",
+            traceparent=_text(header.get("traceparent")),
+        )
         return True
 
     def _check_ready(self) -> None:
@@ -160,7 +171,9 @@ class Intake:
         if job.error is None and len(job.pixels) != total_bytes(call.specs):
             # a decoder reads strangers' bytes: what it says is checked like theirs
             log.error("decoder_answer_of_wrong_size", request_id=call.request_id, bytes=len(job.pixels))
-            job.error = CremaError("internal", "a decoder gave a wrong number of pixels; this is a bug of ours")
+            job.error = CremaError(
+                "internal", "a decoder gave a wrong number of pixels; this is a bug of ours"
+            )
         self._finish(call, job.error)
 
     def _finish(self, call: Call, error: CremaError | None) -> None:
@@ -189,6 +202,13 @@ class Intake:
             "load": self._load(),
         }
         _send(call.channel, answer, job.pixels)
+        log.debug(
+            "preprocessed",
+            request_id=call.request_id,
+            traceparent=call.traceparent,
+            **answer["image"],
+            **answer["timing"],
+        )
 
     def _answer_error(self, channel: Channel, frame_id: int, error: CremaError) -> None:
         answer = {
@@ -227,6 +247,11 @@ def _lane(value: Any) -> Lane:
         raise CremaError("invalid_request", f"lane must be one of {', '.join(LANES)}")
     lane: Lane = value
     return lane
+
+
+def _text(value: Any) -> str | None:
+    """What a log may hold of a header's member."""
+    return value[:128] if isinstance(value, str) else None
 
 
 def _remaining_ms(value: Any) -> float | None:

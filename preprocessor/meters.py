@@ -17,7 +17,9 @@ class Meters:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._by_code: dict[int, Any] = {}
-        self._stages = {stage: metrics.preprocess_seconds.labels(stage=stage) for stage in ("queue", "decode", "resize")}
+        self._stages = {
+            stage: metrics.preprocess_seconds.labels(stage=stage) for stage in ("queue", "decode", "resize")
+        }
         self._request_seconds = metrics.request_seconds.labels(**_TIER)
         self.pending = metrics.pending.labels(**_TIER)
         self.places = metrics.places.labels(**_TIER)

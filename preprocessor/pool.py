@@ -47,6 +47,7 @@ class Job:
     deadline: float | None
     on_done: OnDone
     request_id: str = ""
+    traceparent: str | None = None
     queued_at: float = 0.0
     started_at: float | None = None
     answer: dict[str, Any] | None = None
@@ -126,7 +127,11 @@ class Pool:
     @property
     def decoders(self) -> list[dict[str, Any]]:
         """`{pid, state}` of every live process, for whoever lists processes."""
-        return [{"pid": decoder.pid, "state": str(decoder.state)} for decoder in self._decoders if decoder.pid is not None]
+        return [
+            {"pid": decoder.pid, "state": str(decoder.state)}
+            for decoder in self._decoders
+            if decoder.pid is not None
+        ]
 
     def expected_wait_ms(self) -> float:
         """When an image that came now would begin to be decoded, in milliseconds from now."""
@@ -154,7 +159,9 @@ class Pool:
         for handle in self._restarts:
             handle.cancel()
         self._restarts.clear()
-        stopping = CremaError("not_ready", "the preprocessor is stopping; send the image again", retry_after_ms=1000)
+        stopping = CremaError(
+            "not_ready", "the preprocessor is stopping; send the image again", retry_after_ms=1000
+        )
         for job in [*self._waiting, *self._running.values()]:
             self._settle(job, error=stopping)
         self._waiting.clear()
@@ -185,7 +192,9 @@ class Pool:
     def _expire(self, job: Job) -> None:
         if job.is_over:
             return
-        job.error = CremaError("deadline_exceeded", "the deadline passed before the image was decoded; allow more time")
+        job.error = CremaError(
+            "deadline_exceeded", "the deadline passed before the image was decoded; allow more time"
+        )
         self._end(job)
         if job.started_at is None:
             self._watcher.job_dropped("expired")
@@ -300,17 +309,21 @@ class Pool:
         job = self._running.pop(decoder, None)
         if decoder in self._decoders:
             self._decoders.remove(decoder)
+        # a successor is on its way already, or here
+        was_replaced = decoder in self._retiring or decoder in self._leaving
+        self._retiring.discard(decoder)
         self._leaving.discard(decoder)
         self._ended = [one for one in self._ended if not one.is_reaped] + [decoder]
-        was_replaced = decoder in self._retiring  # its successor is on its way already
-        self._retiring.discard(decoder)
         if self._is_closed or reason == "closed":
             return
         self._on_busy(len(self._running))
-        log.warning("decoder_gone", reason=reason, pid=decoder.pid, request_id=job.request_id if job else None)
+        asked = {} if job is None else {"request_id": job.request_id, "traceparent": job.traceparent}
+        log.warning("decoder_gone", reason=reason, pid=decoder.pid, **asked)
         self._watcher.decoder_replaced(reason)
         if reason == "start":
-            self._respawn_later("a decode process ended before it was ready; its own words are on standard error")
+            self._respawn_later(
+                "a decode process ended before it was ready; its own words are on standard error"
+            )
         elif not was_replaced:
             self._spawn()
         if job is not None:
@@ -330,5 +343,6 @@ class Pool:
             )
             return CremaError("decode_timeout", message)
         return CremaError(
-            "undecodable_image", "the decoder ended while it read this image; open the file in a viewer and save it again"
+            "undecodable_image",
+            "the decoder ended while it read this image; open the file in a viewer and save it again",
         )

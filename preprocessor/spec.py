@@ -70,11 +70,17 @@ def _parse_spec(value: Any, index: int) -> Spec:
     # a member that is not understood would change the pixels silently, so it is refused and not ignored
     unknown = sorted(str(key)[:40] for key in value.keys() - MEMBERS)
     if unknown:
-        raise ValueError(f"specs[{index}] has unknown members {', '.join(unknown)}; known are {', '.join(sorted(MEMBERS))}")
+        raise ValueError(
+            f"specs[{index}] has unknown members {', '.join(unknown)}; known are {', '.join(sorted(MEMBERS))}"
+        )
     if value.get("kind", "image") != "image":
         raise ValueError(f"specs[{index}].kind must be image")
     size = value.get("size")
-    if not isinstance(size, list) or len(size) != 2 or not all(type(n) is int and 1 <= n <= MAX_SIDE for n in size):
+    if (
+        not isinstance(size, list)
+        or len(size) != 2
+        or not all(type(n) is int and 1 <= n <= MAX_SIDE for n in size)
+    ):
         raise ValueError(f"specs[{index}].size must be [width, height], each from 1 to {MAX_SIDE}")
     fit = value.get("fit", "cover")
     if fit not in FITS:

@@ -34,7 +34,14 @@ _UNREDUCED: Final = frozenset({"nearest", "box"})
 # How many times the wanted pixels a scaled decode must leave each filter, per side, to stay within 40 dB of the resize
 # of the whole picture: measured on photographs. Filters that blur little show the decoder's own blur sooner; `nearest`
 # wants the stored pixels themselves.
-_LEAST_LEFT: Final = {"bilinear": 1.07, "bicubic": 1.15, "lanczos": 1.15, "hamming": 1.4, "box": 2.0, "nearest": inf}
+_LEAST_LEFT: Final = {
+    "bilinear": 1.07,
+    "bicubic": 1.15,
+    "lanczos": 1.15,
+    "hamming": 1.4,
+    "box": 2.0,
+    "nearest": inf,
+}
 
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

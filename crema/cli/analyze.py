@@ -18,9 +18,20 @@ INTERACTIVE_TRIES = 3
 
 
 @click.command()
-@click.argument("photos", metavar="PHOTO…", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--models", metavar="SELECTORS", help="Comma-separated, for instance tags,captions@1. [default: the cluster's]")
-@click.option("--deadline-ms", type=click.IntRange(1), metavar="MS", help="Time for each photo. [default: the cluster's]")
+@click.argument(
+    "photos", metavar="PHOTO…", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True)
+)
+@click.option(
+    "--models",
+    metavar="SELECTORS",
+    help="Comma-separated, for instance tags,captions@1. [default: the cluster's]",
+)
+@click.option(
+    "--deadline-ms",
+    type=click.IntRange(1),
+    metavar="MS",
+    help="Time for each photo. [default: the cluster's]",
+)
 @click.option(
     "--lane",
     type=click.Choice(["interactive", "bulk"]),
@@ -30,10 +41,22 @@ INTERACTIVE_TRIES = 3
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Write one JSON line per photo; photos that FILE has an answer for are skipped.",
 )  # fmt: skip
-@click.option("--in-flight", type=click.IntRange(1, 256), default=8, show_default=True, help="Photos sent at once.")
+@click.option(
+    "--in-flight", type=click.IntRange(1, 256), default=8, show_default=True, help="Photos sent at once."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each answer or problem as one line of JSON.")
-@click.option("--url", help="The cluster's public API. [default: the cluster started from this folder, else " + DEFAULT_URL + "]")
-@click.option("--cluster", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The cluster file of the cluster to ask.")
+@click.option(
+    "--url",
+    help="The cluster's public API. [default: the cluster started from this folder, else "
+    + DEFAULT_URL
+    + "]",
+)
+@click.option(
+    "--cluster",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The cluster file of the cluster to ask.",
+)
 def analyze(
     photos: tuple[Path, ...],
     models: str | None,
@@ -67,7 +90,9 @@ def analyze(
     lane = lane or ("bulk" if output is not None else None)
     options = {"models": models, "deadline_ms": deadline_ms, "lane": lane}
     try:
-        api = Api(_url_of(url, cluster), {name: str(value) for name, value in options.items() if value is not None})
+        api = Api(
+            _url_of(url, cluster), {name: str(value) for name, value in options.items() if value is not None}
+        )
     except ValueError as error:
         raise click.UsageError(f"{error}; for instance {DEFAULT_URL}") from None
     found = find_photos(photos)
@@ -95,7 +120,9 @@ def _url_of(url: str | None, cluster: Path | None) -> str:
             raise click.ClickException(str(error)) from None
         return DEFAULT_URL
     if found.public_url is None:
-        raise click.ClickException(f"the cluster of {found.state_folder.parent} is still starting\n  see how far it is: crema status")
+        raise click.ClickException(
+            f"the cluster of {found.state_folder.parent} is still starting\n  see how far it is: crema status"
+        )
     return found.public_url
 
 

@@ -20,7 +20,11 @@ def answer_lines(photo: str, reply: Reply) -> list[str]:
     what = f"{image.get('format', '?')} {image.get('width', '?')}x{image.get('height', '?')}" if image else ""
     timing = body.get("timing") or {}
     total = f"{timing['total_ms']:.0f} ms in all" if "total_ms" in timing else ""
-    head = (reply.status.upper(), photo, "  ".join(part for part in (what, total, str(body.get("detail", ""))) if part))
+    head = (
+        reply.status.upper(),
+        photo,
+        "  ".join(part for part in (what, total, str(body.get("detail", ""))) if part),
+    )
     rows = [_row(key, result) for key, result in body["results"].items()]
     return [*aligned([head]), *aligned(rows)]
 
@@ -32,7 +36,13 @@ def _row(key: str, result: dict[str, Any]) -> tuple[str, ...]:
         error = result.get("error") or {}
         return ("ERROR", named, "", "", f"{error.get('code', 'error')}: {error.get('message', '')}")
     total = (result.get("timing") or {}).get("total_ms")
-    return ("OK", named, f"{total:.0f} ms" if isinstance(total, (int, float)) else "", "", output_text(result.get("output")))
+    return (
+        "OK",
+        named,
+        f"{total:.0f} ms" if isinstance(total, (int, float)) else "",
+        "",
+        output_text(result.get("output")),
+    )
 
 
 def output_text(output: Any) -> str:
@@ -57,7 +67,9 @@ def _shortened(text: str, limit: int = 100) -> str:
 
 def _more(body: dict[str, Any]) -> list[str]:
     """What a problem document says besides: every violation, and names that were perhaps meant."""
-    lines = [f"          {error.get('pointer')}: {error.get('message')}" for error in body.get("errors") or []]
+    lines = [
+        f"          {error.get('pointer')}: {error.get('message')}" for error in body.get("errors") or []
+    ]
     if body.get("did_you_mean"):
         lines.append(f"          did you mean {', '.join(body['did_you_mean'])}?")
     elif body.get("available"):

@@ -82,7 +82,9 @@ class Api:
         # the server goes by the first bytes of the photo, not by its type
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             # a server that refuses a photo for its size answers and closes before it has taken all of it
-            connection.request("POST", self._path, body=photo, headers={"Content-Type": "application/octet-stream"})
+            connection.request(
+                "POST", self._path, body=photo, headers={"Content-Type": "application/octet-stream"}
+            )
         response = connection.getresponse()
         raw = response.read()
         if response.will_close:
@@ -93,7 +95,11 @@ class Api:
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            body = {"title": "Not an answer of crema", "status": response.status, "detail": raw[:200].decode("utf-8", "replace")}
+            body = {
+                "title": "Not an answer of crema",
+                "status": response.status,
+                "detail": raw[:200].decode("utf-8", "replace"),
+            }
             return Reply(response.status if response.status != 200 else 502, body)
         return Reply(response.status, body, _seconds(response.getheader("Retry-After")))
 

@@ -58,9 +58,12 @@ def write_answers(api: Api, photos: list[Path], output: Path, in_flight: int, tr
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror or error}") from None
-    click.echo(_summary(counts, skipped, output), err=True)
+    if counts or skipped or not todo:
+        click.echo(_summary(counts, skipped, output), err=True)
     if reason is not None:
-        click.echo(f"  {reason}; {len(todo) - counts.total()} photos to go: the same command goes on", err=True)
+        click.echo(
+            f"  {reason}; {len(todo) - counts.total()} photos to go: the same command goes on", err=True
+        )
         return PARTIAL if counts["ok"] or counts["partial"] or skipped else FAILED
     if counts["partial"] or counts["failed"]:
         click.echo("  the reasons stand in the file; the same command sends these photos again", err=True)
@@ -71,7 +74,7 @@ def _summary(counts: Counter[str], skipped: int, output: Path) -> str:
     said = [f"{counts[status]} {status}" for status in ("ok", "partial", "failed") if counts[status]]
     if skipped:
         said.append(f"{skipped} answered before")
-    return f"{output}: {', '.join(said) or 'nothing to do'}"
+    return f"{output}: {', '.join(said) or 'no photos'}"
 
 
 @contextlib.contextmanager

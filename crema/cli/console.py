@@ -28,16 +28,20 @@ class Console:
     def working(self, text: str | None) -> None:
         """Show what is being waited for; each text once where there is no terminal."""
         if self._spinner is not None:
-            if text is None:
-                self._spinner.stop()
-            else:
-                from rich.text import Text
-
-                self._spinner.update(Text(text))
-                self._spinner.start()
+            with contextlib.suppress(OSError):
+                self._spin(text)
         elif text is not None and text != self._said:
             self._echo(f"{'…':<{STATE_WIDTH}} {text}")
         self._said = text
+
+    def _spin(self, text: str | None) -> None:
+        if text is None:
+            self._spinner.stop()
+            return
+        from rich.text import Text
+
+        self._spinner.update(Text(text))
+        self._spinner.start()
 
     def line(self, state: str, what: str, detail: str = "", problem: str = "") -> None:
         """One aligned line; the further lines of a problem are indented under it."""
@@ -47,12 +51,13 @@ class Console:
 
     def text(self, text: str) -> None:
         """Lines as they are, with the spinner out of the way."""
-        is_spinning = self._spinner is not None and self._said is not None
-        if is_spinning:
-            self._spinner.stop()
-        self._echo(text)
-        if is_spinning:
-            self._spinner.start()
+        with contextlib.suppress(OSError):
+            if self._spinner is not None and self._said is not None:
+                self._spinner.stop()
+                self._echo(text)
+                self._spinner.start()
+            else:
+                self._echo(text)
 
     def _echo(self, text: str) -> None:
         with contextlib.suppress(OSError):

@@ -5,9 +5,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong use, 3 partial.
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -32,9 +30,13 @@ class Verb(NamedTuple):
 # `crema.cli.NAME` holds a click command NAME.
 VERBS: Final[dict[str, Verb]] = {
     "up": Verb("Start the cluster of a cluster.yaml and serve until Ctrl-C.", "crema up"),
-    "analyze": Verb("Send photos to a cluster and show what the models say.", "crema analyze samples/coffee.jpg"),
+    "analyze": Verb(
+        "Send photos to a cluster and show what the models say.", "crema analyze samples/coffee.jpg"
+    ),
     "status": Verb("Show every process of the running cluster.", "crema status"),
-    "lock": Verb("Pin and hash what a package's requirements.in wants.", "crema lock model_packages/tags/3.1"),
+    "lock": Verb(
+        "Pin and hash what a package's requirements.in wants.", "crema lock model_packages/tags/3.1"
+    ),
     "env": Verb("List, verify and prune the models' virtualenvs.", "crema env list"),
 }
 
@@ -43,12 +45,12 @@ class Verbs(click.Group):
     """A group whose commands are imported when they are run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs whose module is there, in the order of the table."""
-        return [name for name in VERBS if importlib.util.find_spec(f"crema.cli.{name}") is not None]
+        """The verbs in the order of the table."""
+        return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb; None when there is none of that name."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in VERBS:
             return None
         found = getattr(importlib.import_module(f"crema.cli.{cmd_name}"), cmd_name)
         return found if isinstance(found, click.Command) else None
@@ -56,14 +58,16 @@ class Verbs(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs, without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, VERBS[name].summary) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, VERBS[name].summary) for name in VERBS])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The verb that was written; what is close to it when there is none."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            import difflib
+
+            close = difflib.get_close_matches(args[0], VERBS, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise click.UsageError(f"there is no verb {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
@@ -75,7 +79,7 @@ def run(args: Sequence[str] | None = None) -> int:
         result = cli.main(args, prog_name="crema", standalone_mode=False)
         sys.stdout.flush()
     except click.UsageError as error:
-        _show_wrong_use(error)
+        _show_wrong_use(error, sys.argv[1:] if args is None else args)
         return WRONG_USE
     except click.ClickException as error:
         click.echo(f"crema: {error.format_message()}", err=True)
@@ -90,14 +94,16 @@ def run(args: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _show_wrong_use(error: click.UsageError) -> None:
-    command = error.ctx.command_path if error.ctx is not None else "crema"
+def _show_wrong_use(error: click.UsageError, args: Sequence[str]) -> None:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
         return
-    verb = command.removeprefix("crema").split()
-    example = VERBS[verb[0]].example if verb and verb[0] in VERBS else "crema up"
-    click.echo(f"{command}: {error.format_message()}\n  example: {example}\n  more:    {command} --help", err=True)
+    verb = args[0] if args and args[0] in VERBS else None
+    command = f"crema {verb}" if verb else "crema"
+    example = VERBS[verb or "up"].example
+    click.echo(
+        f"{command}: {error.format_message()}\n  example: {example}\n  more:    {command} --help", err=True
+    )
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

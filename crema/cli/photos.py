@@ -25,6 +25,8 @@ def _in_folder(root: Path) -> list[Path]:
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         photos += [
-            Path(folder, name) for name in sorted(names) if not name.startswith(".") and name.lower().endswith(SUFFIXES)
+            Path(folder, name)
+            for name in sorted(names)
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES)
         ]
     return photos

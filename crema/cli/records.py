@@ -109,7 +109,11 @@ def _answered_photo(line: bytes) -> str | None:
         record = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(record, dict) or record.get("status") != "ok" or not isinstance(record.get("photo"), str):
+    if (
+        not isinstance(record, dict)
+        or record.get("status") != "ok"
+        or not isinstance(record.get("photo"), str)
+    ):
         return None
     photo: str = record["photo"]
     return photo

@@ -20,7 +20,12 @@ _RETRIED: Final = frozenset({429, 503})
 
 
 def send(
-    api: Api, photo: Path, *, tries: int, wait: Callable[[float], object] = time.sleep, chance: Callable[[], float] = random.random
+    api: Api,
+    photo: Path,
+    *,
+    tries: int,
+    wait: Callable[[float], object] = time.sleep,
+    chance: Callable[[], float] = random.random,
 ) -> Reply:
     """The last of at most `tries` replies. A file that cannot be read and a server that does not answer are replies
     with the code 0 and a `detail`. `wait(seconds)` and `chance()` (0 to 1) are given for tests."""

@@ -10,7 +10,12 @@ import click
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the whole status as JSON.")
-@click.option("--cluster", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The cluster file of the cluster to ask.")
+@click.option(
+    "--cluster",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The cluster file of the cluster to ask.",
+)
 def status(as_json: bool, cluster: Path | None) -> None:
     """Show every process of the cluster started from this folder: state, pid, ports, and the problem if there is one.
 

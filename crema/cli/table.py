@@ -21,8 +21,10 @@ def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
     """Rows of (state, cells…, problem) as lines. Cells are padded to their column; the state gets its colour."""
     listed = list(rows)
     count = max((len(row) for row in listed), default=0)
-    widths = [max((len(row[index]) for row in listed if index < len(row) - 1), default=0) for index in range(count)]
-    widths[:1] = [max(STATE_WIDTH, *widths[:1])]
+    widths = [
+        max((len(row[index]) for row in listed if index < len(row) - 1), default=0) for index in range(count)
+    ]
+    widths[:1] = [max([STATE_WIDTH, *widths[:1]])]
     return [_line(row, widths) for row in listed]
 
 

@@ -33,7 +33,10 @@ SERVER: Final = "crema"
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}\Z")
+SEGMENT: Final = web.RequestKey("segment", str)
+"""The last segment of a path that matched a route ending in `/{name}`, still quoted."""
+_REQUEST_ID: Final = web.RequestKey("request_id", str)
+_VALID_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}\Z")
 _encode_json = msgspec.json.Encoder().encode
 
 log = structlog.get_logger(__name__)
@@ -41,7 +44,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`method path → handler`. A path may end in `/{name}`: the last segment is then `request["name"]`, still quoted."""
+    """`method path → handler`. A path may end in `/{name}`: the last segment is then `request[SEGMENT]`."""
 
     method: str
     path: str
@@ -55,12 +58,12 @@ def new_request_id() -> str:
 
 def request_id_of(request: web.BaseRequest) -> str:
     """The caller's `X-Request-Id` if it is 1 to 128 visible ASCII characters, else a new one; stable per request."""
-    known = request.get("request_id")
+    known = request.get(_REQUEST_ID)
     if known is None:
         sent = request.headers.get("X-Request-Id")
-        known = sent if sent is not None and _REQUEST_ID.match(sent) else new_request_id()
-        request["request_id"] = known
-    return str(known)
+        known = sent if sent is not None and _VALID_REQUEST_ID.match(sent) else new_request_id()
+        request[_REQUEST_ID] = known
+    return known
 
 
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -248,8 +251,8 @@ class Service:
             head, _, last = path.rpartition("/")
             prefixed = self._prefixed.get(head + "/")
             if prefixed is not None and last:
-                name, methods = prefixed
-                request[name] = last
+                _, methods = prefixed
+                request[SEGMENT] = last
         return methods
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -73,7 +73,9 @@ class RunningCluster:
         return [
             process
             for process in self.status()["processes"]
-            if process["tier"] == tier and process.get("role") == role and model in (None, process.get("model"))
+            if process["tier"] == tier
+            and process.get("role") == role
+            and model in (None, process.get("model"))
         ]
 
     def pids(self, tier: str, role: str | None = None, model: str | None = None) -> list[int]:
@@ -93,12 +95,19 @@ class RunningCluster:
         return (self.folder / ".crema" / "logs" / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     def post(
-        self, photo: bytes, *, timeout_s: float = 30.0, headers: Mapping[str, str] | None = None, **options: object
+        self,
+        photo: bytes,
+        *,
+        timeout_s: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        **options: object,
     ) -> tuple[int, dict[str, Any]]:
         """`POST /v1/analyze` with a photo as the body: (status, body). A new connection each time."""
         query = urlencode({name: str(value) for name, value in options.items()}, safe=",@")
         request = urllib.request.Request(
-            f"{self.url}/v1/analyze?{query}", data=photo, headers={"Content-Type": "application/octet-stream", **(headers or {})}
+            f"{self.url}/v1/analyze?{query}",
+            data=photo,
+            headers={"Content-Type": "application/octet-stream", **(headers or {})},
         )
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as response:
@@ -126,7 +135,9 @@ class RunningCluster:
             if time.monotonic() - began > timeout_s:
                 raise AssertionError(f"waited {timeout_s:.0f} s for {what}\n{self.story()}")
             if self.process.poll() is not None:
-                raise AssertionError(f"`crema up` ended with {self.process.returncode} before {what}\n{self.story()}")
+                raise AssertionError(
+                    f"`crema up` ended with {self.process.returncode} before {what}\n{self.story()}"
+                )
             time.sleep(0.05)
 
     def wait_serving(self, timeout_s: float = PATIENCE_S) -> None:
@@ -207,7 +218,9 @@ def start_cluster(
     (folder / "model_packages").mkdir(exist_ok=True)
     listeners = 'coordinator: {listen: "127.0.0.1:0", operations: "127.0.0.1:0"}\n'
     if not (folder / "cluster.yaml").exists():
-        (folder / "cluster.yaml").write_text(("" if "coordinator:" in cluster_yaml else listeners) + cluster_yaml)
+        (folder / "cluster.yaml").write_text(
+            ("" if "coordinator:" in cluster_yaml else listeners) + cluster_yaml
+        )
     surroundings = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
     surroundings.pop("CREMA_ENV_PYTHON", None)
     if python is not None:
@@ -261,7 +274,14 @@ def is_alive(pid: int) -> bool:
 
 def _command(pid: int) -> str:
     try:
-        return f"{pid} " + Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        return (
+            f"{pid} "
+            + Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode("utf-8", "replace")
+            .strip()
+        )
     except OSError:
         return str(pid)
 

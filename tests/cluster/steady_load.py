@@ -26,7 +26,15 @@ class Ended:
 class SteadyLoad:
     """`with SteadyLoad(url, photo) as load:` calls `per_s` times a second, whatever becomes of the calls before."""
 
-    def __init__(self, url: str, photo: bytes, *, path: str = "/v1/analyze", per_s: float = 20.0, timeout_s: float = 20.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        photo: bytes,
+        *,
+        path: str = "/v1/analyze",
+        per_s: float = 20.0,
+        timeout_s: float = 20.0,
+    ) -> None:
         self.ended: list[Ended] = []
         self._address = urlsplit(url).netloc
         self._path = path

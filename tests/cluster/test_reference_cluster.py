@@ -36,7 +36,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster
         packages = [path.parent for path in sorted((ROOT / "model_packages").glob("*/*/model.yaml"))]
         # a bare machine downloads and builds two environments first
         cluster_yaml = listeners
-        with running_cluster(folder / "site", packages, cluster_yaml=cluster_yaml, python=None, patience_s=600) as running:
+        with running_cluster(
+            folder / "site", packages, cluster_yaml=cluster_yaml, python=None, patience_s=600
+        ) as running:
             running.wait_all_ready(60)
             yield running
     finally:
@@ -148,10 +150,16 @@ def test_two_numpys_that_exclude_each_other_are_alive_at_once(cluster: RunningCl
 def test_equal_locks_share_one_environment_and_the_onnx_one_has_no_torch(cluster: RunningCluster) -> None:
     environments = {model: environment_of(cluster.pids("minion", "worker", model)[0]) for model in MODELS}
     assert environments["tags"] != environments["aesthetics"]
-    locks = {model: next((ROOT / "model_packages" / model).glob("*/requirements.cpu.lock")).read_bytes() for model in MODELS}
+    locks = {
+        model: next((ROOT / "model_packages" / model).glob("*/requirements.cpu.lock")).read_bytes()
+        for model in MODELS
+    }
     if locks["tags"] == locks["captions"]:
         assert environments["tags"] == environments["captions"]
-    installed = {path.name.partition("-")[0] for path in environments["aesthetics"].glob("lib/*/site-packages/*.dist-info")}
+    installed = {
+        path.name.partition("-")[0]
+        for path in environments["aesthetics"].glob("lib/*/site-packages/*.dist-info")
+    }
     assert "onnxruntime" in installed
     assert "torch" not in installed
 

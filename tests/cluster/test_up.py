@@ -28,7 +28,9 @@ preprocessor: {workers: 1}
 models:
   bright: {default: "1.0", versions: {"1.0": {replicas: {min: 2, max: 4}}, "1.1": {}}}
 """
-    with running_cluster(folder, cluster_yaml=cluster_yaml, arguments=["--analyze", str(write_photo(folder / "first.png"))]) as cluster:
+    with running_cluster(
+        folder, cluster_yaml=cluster_yaml, arguments=["--analyze", str(write_photo(folder / "first.png"))]
+    ) as cluster:
         yield cluster
 
 
@@ -58,7 +60,9 @@ def test_up_shows_the_first_photos_answer_and_the_urls(cluster: RunningCluster) 
     assert any(line.split()[1:3] == ["api", cluster.url] for line in by_state(cluster.output, "READY"))
 
 
-def test_a_version_that_cannot_load_is_named_with_its_reason_and_stops_no_other(cluster: RunningCluster) -> None:
+def test_a_version_that_cannot_load_is_named_with_its_reason_and_stops_no_other(
+    cluster: RunningCluster,
+) -> None:
     failed = by_state(cluster.output, "FAILED")
     assert [line.split()[1] for line in failed] == ["broken@1.0"]
     assert "the weights are missing" in failed[0]
@@ -68,7 +72,13 @@ def test_a_version_that_cannot_load_is_named_with_its_reason_and_stops_no_other(
 def test_status_lists_every_process_with_pid_and_ports(cluster: RunningCluster) -> None:
     status = json.loads(cluster.crema("status", "--json").stdout)
     kinds = [
-        (process["tier"], process.get("role"), process.get("model"), process.get("version"), sorted(process["ports"]))
+        (
+            process["tier"],
+            process.get("role"),
+            process.get("model"),
+            process.get("version"),
+            sorted(process["ports"]),
+        )
         for process in status["processes"]
         if process.get("model") != "broken"
     ]
@@ -111,7 +121,9 @@ def test_each_listed_port_answers(cluster: RunningCluster) -> None:
 
     for process in cluster.status()["processes"]:
         for name in {"public", "operations", "http"} & set(process["ports"]):
-            with urllib.request.urlopen(f"http://127.0.0.1:{process['ports'][name]}/livez", timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{process['ports'][name]}/livez", timeout=10
+            ) as answer:
                 assert json.loads(answer.read())["live"] is True
 
 
@@ -143,7 +155,10 @@ def test_a_second_up_in_the_same_folder_refuses_and_names_the_first(cluster: Run
 def test_analyze_shows_one_line_per_model(cluster: RunningCluster, photo: Path) -> None:
     done = cluster.crema("analyze", str(photo), "--models", "bright,dim")
     assert done.returncode == 0, done.stderr
-    assert [line.split()[:2] for line in done.stdout.splitlines()[1:]] == [["OK", "bright@1.0"], ["OK", "dim@1.0"]]
+    assert [line.split()[:2] for line in done.stdout.splitlines()[1:]] == [
+        ["OK", "bright@1.0"],
+        ["OK", "dim@1.0"],
+    ]
     assert done.stdout.rstrip().endswith("0.400")
 
 
@@ -160,7 +175,9 @@ def test_analyze_says_partial_when_one_model_fails(cluster: RunningCluster, phot
     assert by_state(done.stdout, "ERROR")[0].split()[1] == "broken@1.0"
 
 
-def test_analyze_fails_when_nothing_was_answered_and_suggests_a_name(cluster: RunningCluster, photo: Path) -> None:
+def test_analyze_fails_when_nothing_was_answered_and_suggests_a_name(
+    cluster: RunningCluster, photo: Path
+) -> None:
     done = cluster.crema("analyze", str(photo), "--models", "brigth")
     assert done.returncode == 1
     assert "unknown_model" in done.stdout
@@ -203,7 +220,9 @@ def test_a_backfill_goes_on_where_it_was(cluster: RunningCluster, tmp_path: Path
     assert all(again[name]["answer"]["id"] == line["answer"]["id"] for name, line in first.items())
 
 
-def test_the_cluster_is_found_from_the_folder_it_was_started_in(cluster: RunningCluster, tmp_path: Path) -> None:
+def test_the_cluster_is_found_from_the_folder_it_was_started_in(
+    cluster: RunningCluster, tmp_path: Path
+) -> None:
     assert cluster.crema("status", "--cluster", str(cluster.cluster_file)).returncode == 0
     elsewhere = cluster.crema("status", "--cluster", str(tmp_path / "cluster.yaml"))
     assert elsewhere.returncode == 1

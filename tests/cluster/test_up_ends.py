@@ -60,7 +60,9 @@ def test_kill_9_of_the_supervisor_leaves_no_process(start: Start, packages: Path
     cluster.assert_nothing_left(within_s=8)
 
 
-def test_after_kill_9_the_same_folder_starts_again_on_the_same_ports(start: Start, packages: Path, photo: Path) -> None:
+def test_after_kill_9_the_same_folder_starts_again_on_the_same_ports(
+    start: Start, packages: Path, photo: Path
+) -> None:
     with socket.socket() as free, socket.socket() as also_free:
         ports = []
         for probe in (free, also_free):
@@ -100,14 +102,19 @@ def test_a_public_port_that_is_taken_is_named_with_a_way_out(start: Start, packa
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        cluster = start([packages], cluster_yaml=f'coordinator: {{listen: "127.0.0.1:{port}", operations: "127.0.0.1:0"}}\n')
+        cluster = start(
+            [packages],
+            cluster_yaml=f'coordinator: {{listen: "127.0.0.1:{port}", operations: "127.0.0.1:0"}}\n',
+        )
         assert cluster.process.wait(30) == 1
     assert f"127.0.0.1:{port} cannot be listened on" in cluster.output
     assert "coordinator.listen" in cluster.output
     cluster.assert_nothing_left()
 
 
-def test_mistakes_in_the_cluster_file_are_all_shown_before_anything_starts(start: Start, packages: Path) -> None:
+def test_mistakes_in_the_cluster_file_are_all_shown_before_anything_starts(
+    start: Start, packages: Path
+) -> None:
     cluster = start([packages], cluster_yaml="default_models: [brihgt]\npreprocessor: {replicas: 0}\n")
     assert cluster.process.wait(30) == 1
     assert "brihgt" in cluster.output
@@ -143,7 +150,9 @@ def test_the_state_of_a_killed_cluster_is_not_shown_as_running(start: Start, pac
     cluster.wait_serving()
     cluster.kill_supervisor()
     cluster.assert_nothing_left(within_s=8)
-    assert json.loads((cluster.folder / ".crema" / "supervisor.json").read_text())["pid"] == cluster.process.pid
+    assert (
+        json.loads((cluster.folder / ".crema" / "supervisor.json").read_text())["pid"] == cluster.process.pid
+    )
     assert ask_status(cluster) == 1
 
 

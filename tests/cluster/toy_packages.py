@@ -58,7 +58,9 @@ def write_package(
     return package
 
 
-def write_photo(path: Path, colour: tuple[int, int, int] = (102, 102, 102), size: tuple[int, int] = (64, 48)) -> Path:
+def write_photo(
+    path: Path, colour: tuple[int, int, int] = (102, 102, 102), size: tuple[int, int] = (64, 48)
+) -> Path:
     """A photo of one colour; its brightness is the mean of the three over 255."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(path)

@@ -75,12 +75,9 @@ class Cluster:
         write_routing(self.routing, self.models() if models is None else models, prepared, self.defaults)
 
     async def reroute(self, models: dict[str, Any] | None = None, preprocessors: list[str] | None = None) -> None:
-        """Write the file and wait until it is in force."""
-        revision = self.app.directory.revision
+        """Write the file and put it in force."""
         self.write(models, preprocessors)
-        async with asyncio.timeout(3):
-            while self.app.directory.revision == revision:
-                await asyncio.sleep(0.01)
+        await self.app.directory.refresh()
 
     async def start(self) -> None:
         for tier in self.tiers:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.envelope import MAX_DEPTH, MAX_VALUES, decode_json, decode_msgpack
@@ -119,6 +119,7 @@ plain = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(), plain, max_size=4))
 def test_whatever_json_writes_is_read_back(members: dict[str, Any]) -> None:
     assert decode_json(json.dumps(members).encode()) == members

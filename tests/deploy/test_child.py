@@ -40,7 +40,12 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         # PYTHON* of the environment does not matter to these scripts
         command = Command((sys.executable, "-S", "-c", script), tmp_path, dict(os.environ))
         child = Child(
-            "toy", lambda: command, LogFile(tmp_path / "toy.log"), probe=probe, on_change=changed, **options  # type: ignore[arg-type]
+            "toy",
+            lambda: command,
+            LogFile(tmp_path / "toy.log"),
+            probe=probe,
+            on_change=changed,
+            **options,  # type: ignore[arg-type]
         )
         child.start()
         children.append(child)
@@ -131,7 +136,11 @@ async def test_a_program_that_is_not_there_is_a_problem_and_no_crash(tmp_path: P
         raise AssertionError("there is nothing to probe")
 
     child = Child(
-        "none", lambda: Command(("/nonexistent",), tmp_path), LogFile(tmp_path / "none.log"), probe=never, on_change=changed
+        "none",
+        lambda: Command(("/nonexistent",), tmp_path),
+        LogFile(tmp_path / "none.log"),
+        probe=never,
+        on_change=changed,
     )
     child.start()
     await until(lambda: child.problem is not None)
@@ -188,7 +197,9 @@ async def test_an_announcement_that_is_no_list_of_ports_is_refused(start: Start)
 
 async def test_the_child_is_told_our_pid_and_leads_its_own_session(start: Start, tmp_path: Path) -> None:
     told = tmp_path / "told"
-    child = start(f"import os, sys; open({str(told)!r}, 'w').write(' '.join(sys.argv[1:3]) + f' {{os.getsid(0) == os.getpid()}}')")
+    child = start(
+        f"import os, sys; open({str(told)!r}, 'w').write(' '.join(sys.argv[1:3]) + f' {{os.getsid(0) == os.getpid()}}')"
+    )
     await until(lambda: child.problem is not None)
     assert told.read_text() == f"--parent-pid {os.getpid()} True"
 

@@ -13,7 +13,9 @@ def test_a_minions_answer_is_read_with_its_workers() -> None:
 
 
 def test_a_coordinators_answer_is_read_with_its_counts() -> None:
-    health = Health.parse({"ready": False, "models": {"a": {"version": "1.0", "ready": 1}, "b": {"version": "1.0", "ready": 0}}})
+    health = Health.parse(
+        {"ready": False, "models": {"a": {"version": "1.0", "ready": 1}, "b": {"version": "1.0", "ready": 0}}}
+    )
     assert health.ready_of == (("a", 1), ("b", 0))
     assert health.state == "degraded"
 
@@ -34,5 +36,7 @@ def test_what_is_not_an_answer_is_refused(body: object) -> None:
 
 
 def test_entries_that_make_no_sense_are_left_out() -> None:
-    health = Health.parse({"ready": True, "state": "surprised", "workers": [{"pid": "7"}, 3], "models": {"a": None}})
+    health = Health.parse(
+        {"ready": True, "state": "surprised", "workers": [{"pid": "7"}, 3], "models": {"a": None}}
+    )
     assert (health.state, health.parts, health.ready_of) == ("ready", (), ())

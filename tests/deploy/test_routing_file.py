@@ -50,7 +50,11 @@ def test_the_last_revisions_are_kept_and_older_ones_are_not(routing: RoutingFile
     for number in range(5):
         routing.publish({"models": number})
     history = routing.path.parent / "history"
-    assert sorted(path.name for path in history.iterdir()) == ["00000003.json", "00000004.json", "00000005.json"]
+    assert sorted(path.name for path in history.iterdir()) == [
+        "00000003.json",
+        "00000004.json",
+        "00000005.json",
+    ]
     assert json.loads((history / "00000004.json").read_text())["models"] == 3
 
 

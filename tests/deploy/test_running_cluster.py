@@ -45,7 +45,9 @@ async def test_a_cluster_is_found_by_its_file(running: StateFolder) -> None:
     assert found.pid == 4711
 
 
-async def test_a_cluster_is_found_in_the_folder_it_was_started_from(running: StateFolder, tmp_path: Path) -> None:
+async def test_a_cluster_is_found_in_the_folder_it_was_started_from(
+    running: StateFolder, tmp_path: Path
+) -> None:
     running.point_from(tmp_path)
     assert (await asyncio.to_thread(find_cluster, None, tmp_path)).pid == 4711
 

@@ -68,10 +68,16 @@ def test_a_process_that_a_killed_holder_left_is_ended(
     folder.release()
 
 
-def test_another_process_with_a_leftovers_pid_is_left_alone(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+def test_another_process_with_a_leftovers_pid_is_left_alone(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
     written = tmp_path / ".crema" / "supervisor.json"
     written.parent.mkdir()
-    written.write_text(json.dumps({"children": [{"pid": sleeper.pid, "started": 1}, {"pid": 1}, "x", {"pid": -1, "started": 1}]}))
+    written.write_text(
+        json.dumps(
+            {"children": [{"pid": sleeper.pid, "started": 1}, {"pid": 1}, "x", {"pid": -1, "started": 1}]}
+        )
+    )
     folder = StateFolder(tmp_path / ".crema")
     folder.hold()
     assert folder.end_leftovers() == []

@@ -48,13 +48,13 @@ def test_what_was_long_ago_is_forgotten() -> None:
     assert curve.predict(32) == pytest.approx(0.32, rel=0.01)
 
 
-def test_batches_of_one_size_move_the_level_and_keep_the_slope() -> None:
+def test_batches_of_one_size_move_the_level_and_never_lose_the_slope() -> None:
     curve = CostCurve(32, 10.0)
     curve.seed([(1, 0.11), (32, 0.42)])
     for _ in range(200):
         curve.learn(8, 0.28)
     assert curve.predict(8) == pytest.approx(0.28, rel=1e-3)
-    assert curve.per_item_s == pytest.approx(0.01, rel=0.2)
+    assert 0.005 < curve.per_item_s <= 0.01
 
 
 def test_the_batch_limit_keeps_two_batches_within_the_promise() -> None:

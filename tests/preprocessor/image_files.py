@@ -52,7 +52,9 @@ def saved(pixels: NDArray[Any] | Image.Image, kind: str, **options: Any) -> byte
 
 
 def jpeg(pixels: NDArray[np.uint8] | Image.Image | None = None, **options: Any) -> bytes:
-    return saved(quadrants() if pixels is None else pixels, "JPEG", **{"quality": 92, "subsampling": 0, **options})
+    return saved(
+        quadrants() if pixels is None else pixels, "JPEG", **{"quality": 92, "subsampling": 0, **options}
+    )
 
 
 def png(pixels: NDArray[np.uint8] | Image.Image | None = None, **options: Any) -> bytes:
@@ -83,7 +85,9 @@ def noisy(width: int, height: int, seed: int = 7) -> NDArray[np.uint8]:
 def tiff_directory(entries: list[tuple[int, int, int, bytes]], order: str = "<", following: int = 0) -> bytes:
     """A TIFF header and one directory of (tag, type, count, four value bytes)."""
     magic = b"II*\x00" if order == "<" else b"MM\x00*"
-    body = b"".join(struct.pack(order + "HHI", tag, kind, count) + value for tag, kind, count, value in entries)
+    body = b"".join(
+        struct.pack(order + "HHI", tag, kind, count) + value for tag, kind, count, value in entries
+    )
     return magic + struct.pack(order + "IH", 8, len(entries)) + body + struct.pack(order + "I", following)
 
 
@@ -124,7 +128,9 @@ def scan_offset(image: bytes) -> int:
     return position
 
 
-def with_frame(image: bytes, *, marker: int | None = None, precision: int = 8, size: tuple[int, int] | None = None) -> bytes:
+def with_frame(
+    image: bytes, *, marker: int | None = None, precision: int = 8, size: tuple[int, int] | None = None
+) -> bytes:
     """`image` with another frame marker, sample precision or claimed (width, height)."""
     at = frame_offset(image)
     out = bytearray(image)
@@ -165,7 +171,12 @@ def bits_to_entropy_bytes(codes: list[tuple[int, int]]) -> bytes:
 
 
 def chunk(name: bytes, body: bytes, crc: int | None = None) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body) if crc is None else crc)
+    return (
+        struct.pack(">I", len(body))
+        + name
+        + body
+        + struct.pack(">I", zlib.crc32(name + body) if crc is None else crc)
+    )
 
 
 def png_header(width: int, height: int, depth: int, colour: int, interlace: int = 0) -> bytes:
@@ -203,7 +214,9 @@ def deflated_zeros(megabytes: int) -> bytes:
 # -- GIF ---------------------------------------------------------------------------------------------------------------
 
 
-def gif_of(screen: tuple[int, int], *blocks: bytes, palette: bytes = bytes(RED + GREEN + BLUE + YELLOW)) -> bytes:
+def gif_of(
+    screen: tuple[int, int], *blocks: bytes, palette: bytes = bytes(RED + GREEN + BLUE + YELLOW)
+) -> bytes:
     return b"GIF89a" + struct.pack("<HHBBB", *screen, 0x80 | 1, 0, 0) + palette + b"".join(blocks) + b";"
 
 
@@ -219,7 +232,9 @@ def gif_frame(left: int, top: int, indices: NDArray[np.uint8]) -> bytes:
     text = "".join(f"{code:03b}"[::-1] for code in codes)
     text += "0" * (-len(text) % 8)
     data = bytes(int(text[i : i + 8][::-1], 2) for i in range(0, len(text), 8))
-    blocks = b"".join(bytes([len(part)]) + part for part in (data[i : i + 255] for i in range(0, len(data), 255)))
+    blocks = b"".join(
+        bytes([len(part)]) + part for part in (data[i : i + 255] for i in range(0, len(data), 255))
+    )
     return b"," + struct.pack("<HHHHB", left, top, width, height, 0) + b"\x02" + blocks + b"\x00"
 
 
@@ -248,8 +263,10 @@ def flat_webp(width: int, height: int, colour: tuple[int, int, int] = RED) -> by
     for part, width_bits in fields:
         value |= part << position
         position += width_bits
-    return riff((b"VP8L", value.to_bytes(-(-position // 8) , "little")))
+    return riff((b"VP8L", value.to_bytes(-(-position // 8), "little")))
 
 
 def webp_canvas(width: int, height: int, flags: int = 0) -> tuple[bytes, bytes]:
-    return b"VP8X", bytes([flags, 0, 0, 0]) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"VP8X", bytes([flags, 0, 0, 0]) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(
+        3, "little"
+    )

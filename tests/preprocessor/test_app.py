@@ -33,7 +33,17 @@ class Process:
 
     def __init__(self, *more: str) -> None:
         read, write = os.pipe()
-        command = [sys.executable, "-m", "preprocessor", "--channel", "127.0.0.1:0", "--http", "127.0.0.1:0", "--workers", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "preprocessor",
+            "--channel",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+        ]
         command += ["--parent-pid", str(os.getpid()), "--announce-fd", str(write), *more]
         self.popen = subprocess.Popen(command, cwd=ROOT, pass_fds=[write])
         os.close(write)
@@ -80,18 +90,28 @@ async def connected(process: Process) -> ChannelClient:
     return client
 
 
-async def ask(client: ChannelClient, image: bytes, *specs: dict[str, Any], **more: Any) -> tuple[dict[str, Any], bytes]:
+async def ask(
+    client: ChannelClient, image: bytes, *specs: dict[str, Any], **more: Any
+) -> tuple[dict[str, Any], bytes]:
     header = {"kind": "preprocess", "specs": list(specs) or [{"size": [224, 224]}], **more}
     async with asyncio.timeout(PATIENCE_S):
         answer, pixels = await client.call(header, image)
     return answer, bytes(pixels)
 
 
-async def test_one_request_gives_the_tensors_of_three_specs_and_one_decode(start: Callable[..., Process]) -> None:
+async def test_one_request_gives_the_tensors_of_three_specs_and_one_decode(
+    start: Callable[..., Process],
+) -> None:
     process = start()
     client = await connected(process)
-    specs = [{"size": [32, 32], "fit": "stretch", "filter": "box"}, {"size": [16, 8]}, {"size": [32, 32], "fit": "contain"}]
-    answer, pixels = await ask(client, f.jpeg(), *specs, remaining_ms=5000, lane="interactive", request_id="r1")
+    specs = [
+        {"size": [32, 32], "fit": "stretch", "filter": "box"},
+        {"size": [16, 8]},
+        {"size": [32, 32], "fit": "contain"},
+    ]
+    answer, pixels = await ask(
+        client, f.jpeg(), *specs, remaining_ms=5000, lane="interactive", request_id="r1"
+    )
     assert answer["status"] == 200 and answer["image"]["format"] == "jpeg"
     assert [tensor["shape"] for tensor in answer["tensors"]] == [[32, 32, 3], [8, 16, 3], [32, 32, 3]]
     assert len(pixels) == 32 * 32 * 3 * 2 + 16 * 8 * 3
@@ -116,7 +136,9 @@ async def test_a_killed_decoder_is_back_without_help(start: Callable[..., Proces
     client = await connected(process)
     (victim,) = process.decoders()
     os.kill(victim, signal.SIGKILL)
-    await until(lambda: process.health()["ready"] and process.decoders() != [victim], "a new decoder is ready")
+    await until(
+        lambda: process.health()["ready"] and process.decoders() != [victim], "a new decoder is ready"
+    )
     assert (await ask(client, f.jpeg()))[0]["status"] == 200
     assert 'reason="died"' in process.get("/metrics")[1]
     await client.close()
@@ -140,7 +162,11 @@ async def test_sigterm_finishes_what_was_let_in_and_refuses_the_rest(start: Call
     process.popen.send_signal(signal.SIGTERM)
     await until(lambda: process.health()["state"] == "draining", "it drains")
     refused, _ = await ask(client, f.jpeg())
-    assert (refused["status"], refused["error"]["code"], refused["error"]["retryable"]) == (503, "not_ready", True)
+    assert (refused["status"], refused["error"]["code"], refused["error"]["retryable"]) == (
+        503,
+        "not_ready",
+        True,
+    )
     assert (await slow)[0]["status"] == 200
     assert await asyncio.to_thread(process.popen.wait, PATIENCE_S) == 0
     assert not is_alive(decoder)
@@ -163,7 +189,9 @@ async def test_a_photo_costs_at_most_three_page_faults_in_each_process(start: Ca
     process = start()
     client = await connected(process)
     photo = f.saved(f.noisy(1600, 1200), "JPEG", quality=95)
-    assert len(photo) > 150_000  # both the photo and its tensor are of the size that glibc would map anew each time
+    assert (
+        len(photo) > 150_000
+    )  # both the photo and its tensor are of the size that glibc would map anew each time
     for _ in range(150):  # until each process's memory has grown to what it needs
         await ask(client, photo)
     watched = [process.popen.pid, *process.decoders()]
@@ -186,7 +214,9 @@ def test_beyond_loopback_it_refuses_to_start_without_a_token(monkeypatch: pytest
         main(["--channel", "0.0.0.0:0"])
 
 
-@pytest.mark.parametrize("wrong", [["--workers", "0"], ["--workers", "many"], ["--channel", "7000"], ["--places", "-1"]])
+@pytest.mark.parametrize(
+    "wrong", [["--workers", "0"], ["--workers", "many"], ["--channel", "7000"], ["--places", "-1"]]
+)
 def test_wrong_arguments_are_wrong_use(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(wrong)

@@ -10,7 +10,7 @@ from preprocessor.colour import Profiles, flatten
 from preprocessor.decode import decode
 from preprocessor.spec import Spec
 from tests.preprocessor import image_files as f
-from tests.preprocessor.image_cases import _swapped_primaries
+from tests.preprocessor.image_cases import swapped_primaries
 
 
 def _srgb() -> bytes:
@@ -22,19 +22,25 @@ def test_an_srgb_profile_costs_nothing_more_than_none() -> None:
 
 
 def test_a_profile_of_other_colours_is_followed() -> None:
-    transform = Profiles().to_srgb(_swapped_primaries(), "RGB")
+    transform = Profiles().to_srgb(swapped_primaries(), "RGB")
     assert transform is not None
     assert colour.apply(transform, Image.new("RGB", (1, 1), (255, 0, 0))).getpixel((0, 0)) == (0, 0, 255)
 
 
 def test_a_transform_is_built_once_per_profile() -> None:
     profiles = Profiles()
-    assert profiles.to_srgb(_swapped_primaries(), "RGB") is profiles.to_srgb(_swapped_primaries(), "RGB")
+    assert profiles.to_srgb(swapped_primaries(), "RGB") is profiles.to_srgb(swapped_primaries(), "RGB")
 
 
 def test_profiles_that_do_not_fit_or_cannot_be_read_are_ignored() -> None:
     profiles = Profiles()
-    for profile, mode in ((_swapped_primaries(), "L"), (bytes(500), "RGB"), ("text", "RGB"), (None, "RGB"), (b"x", "CMYK")):
+    for profile, mode in (
+        (swapped_primaries(), "L"),
+        (bytes(500), "RGB"),
+        ("text", "RGB"),
+        (None, "RGB"),
+        (b"x", "CMYK"),
+    ):
         assert profiles.to_srgb(profile, mode) is None
 
 
@@ -47,11 +53,13 @@ def test_the_number_of_kept_transforms_is_bounded() -> None:
 
 def test_colours_after_the_resize_are_within_40_db_of_colours_before_it() -> None:
     pixels = f.noisy(640, 480)
-    transform = Profiles().to_srgb(_swapped_primaries(), "RGB")
+    transform = Profiles().to_srgb(swapped_primaries(), "RGB")
     assert transform is not None
     before = colour.apply(transform, Image.fromarray(pixels)).resize((160, 120), Image.Resampling.BILINEAR)
     after = np.asarray(
-        decode(f.png(pixels, icc_profile=_swapped_primaries(), compress_level=1), [Spec(160, 120)], Profiles()).tensors[0].as_array()
+        decode(f.png(pixels, icc_profile=swapped_primaries(), compress_level=1), [Spec(160, 120)], Profiles())
+        .tensors[0]
+        .as_array()
     )
     error = ((np.asarray(before).astype(float) - after) ** 2).mean()
     assert 10 * np.log10(255**2 / error) >= 40

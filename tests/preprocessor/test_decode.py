@@ -25,7 +25,13 @@ from tests.preprocessor.png_cases import PNG
 PROBE = Spec(32, 32, "stretch", "box")
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 PROFILES = Profiles()
-SEEDS = [f.jpeg(), f.jpeg(progressive=True), f.png(), f.saved(f.quadrants(), "GIF"), f.saved(f.quadrants(), "WEBP")]
+SEEDS = [
+    f.jpeg(),
+    f.jpeg(progressive=True),
+    f.png(),
+    f.saved(f.quadrants(), "GIF"),
+    f.saved(f.quadrants(), "WEBP"),
+]
 SMOOTH: tuple[Filter, ...] = ("bilinear", "hamming", "bicubic", "lanczos")
 CASES = [*JPEG, *WEBP, *GIF, *PNG, *OTHER]
 
@@ -37,7 +43,9 @@ def profiles() -> Profiles:
 
 def _corners(decoded: Decoded) -> list[np.ndarray]:
     pixels = decoded.tensors[0].as_array().astype(int)
-    return [pixels[y : y + 8, x : x + 8].reshape(-1, 3).mean(0) for y, x in ((4, 4), (4, 20), (20, 4), (20, 20))]
+    return [
+        pixels[y : y + 8, x : x + 8].reshape(-1, 3).mean(0) for y, x in ((4, 4), (4, 20), (20, 4), (20, 20))
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -100,7 +108,9 @@ def test_formats_without_scaled_decode_are_within_50_db(profiles: Profiles) -> N
 
 def test_plain_filters_of_a_png_are_exact(profiles: Profiles) -> None:
     data = f.png(f.noisy(640, 480), compress_level=1)
-    for tensor in decode(data, [Spec(150, 150, "cover", "nearest"), Spec(150, 150, "cover", "box")], profiles).tensors:
+    for tensor in decode(
+        data, [Spec(150, 150, "cover", "nearest"), Spec(150, 150, "cover", "box")], profiles
+    ).tensors:
         assert (tensor.as_array() == _full(data, tensor.spec)).all()
 
 
@@ -112,7 +122,10 @@ def test_all_paths_give_nearly_the_same_pixels(profiles: Profiles) -> None:
         f.saved(pixels, "WEBP", lossless=True, method=0),
         f.saved(pixels, "JPEG", quality=97, subsampling=0),
         f.saved(pixels, "JPEG", quality=97, subsampling=0, progressive=True),
-        f.with_segments(f.saved(f.stored_for(6, pixels), "JPEG", quality=97, subsampling=0), f.exif_segment(f.orientation_exif(6))),
+        f.with_segments(
+            f.saved(f.stored_for(6, pixels), "JPEG", quality=97, subsampling=0),
+            f.exif_segment(f.orientation_exif(6)),
+        ),
     ):
         assert _psnr(decode(other, [spec], profiles).tensors[0].as_array(), from_png) >= 45
 
@@ -135,7 +148,9 @@ def test_no_metadata_is_echoed_in_errors(profiles: Profiles) -> None:
     secret = b"SECRETSECRET"
     for data in (
         f.with_segments(f.jpeg(), f.segment(0xFE, secret))[:-200],
-        f.png_after_header(f.png(), f.chunk(b"tEXt", b"k\x00" + secret), f.chunk(b"SECR", secret, crc=1))[:-40],
+        f.png_after_header(f.png(), f.chunk(b"tEXt", b"k\x00" + secret), f.chunk(b"SECR", secret, crc=1))[
+            :-40
+        ],
         secret * 10,
     ):
         with pytest.raises(CremaError) as caught:
@@ -143,7 +158,9 @@ def test_no_metadata_is_echoed_in_errors(profiles: Profiles) -> None:
         assert "SECR" not in caught.value.message
 
 
-def test_memory_that_runs_out_is_an_image_too_large(profiles: Profiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_an_image_too_large(
+    profiles: Profiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_memory(*args: object) -> None:
         raise MemoryError
 
@@ -153,7 +170,9 @@ def test_memory_that_runs_out_is_an_image_too_large(profiles: Profiles, monkeypa
     assert caught.value.code == "image_too_large"
 
 
-@pytest.mark.parametrize("kind", [ValueError, KeyError, SyntaxError, OverflowError, struct.error, RecursionError, OSError])
+@pytest.mark.parametrize(
+    "kind", [ValueError, KeyError, SyntaxError, OverflowError, struct.error, RecursionError, OSError]
+)
 def test_whatever_a_reader_raises_becomes_undecodable(
     kind: type[Exception], profiles: Profiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

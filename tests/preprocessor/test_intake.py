@@ -80,7 +80,12 @@ class Setting:
 
     def counted(self, sample: str) -> float:
         return next(
-            (float(line.rsplit(" ", 1)[1]) for line in self.metrics.render().decode().splitlines() if line.startswith(sample)), 0.0
+            (
+                float(line.rsplit(" ", 1)[1])
+                for line in self.metrics.render().decode().splitlines()
+                if line.startswith(sample)
+            ),
+            0.0,
         )
 
 
@@ -138,14 +143,19 @@ def test_a_finished_request_gives_its_place_back() -> None:
         ({"remaining_ms": 0}, "deadline_exceeded"),
     ],
 )
-def test_what_is_wrong_with_a_header_is_answered_before_the_image_is_kept(more: dict[str, Any], code: str) -> None:
+def test_what_is_wrong_with_a_header_is_answered_before_the_image_is_kept(
+    more: dict[str, Any], code: str
+) -> None:
     setting = Setting()
     assert not setting.ask(**more)
     assert setting.refusal()["code"] == code
     assert setting.gate.pending == 0 and setting.pool.jobs == []
 
 
-@pytest.mark.parametrize(("image", "code"), [(b"II*\x00" + bytes(20), "unsupported_media_type"), (f.flat_webp(12000, 12000), "image_too_large")])
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [(b"II*\x00" + bytes(20), "unsupported_media_type"), (f.flat_webp(12000, 12000), "image_too_large")],
+)
 def test_what_is_wrong_with_an_image_s_header_takes_no_decoder(image: bytes, code: str) -> None:
     setting = Setting()
     setting.ask(image=image)
@@ -172,7 +182,11 @@ def test_a_cancelled_request_frees_its_place_and_is_not_answered() -> None:
     setting.ask(5)
     setting.say("cancel", 5)
     setting.say("cancel", 6)
-    assert setting.gate.pending == 0 and setting.pool.abandoned == setting.pool.jobs and setting.channel.sent == []
+    assert (
+        setting.gate.pending == 0
+        and setting.pool.abandoned == setting.pool.jobs
+        and setting.channel.sent == []
+    )
 
 
 def test_a_closed_channel_abandons_all_its_requests() -> None:

@@ -18,7 +18,7 @@ from preprocessor.pool import Pool, cores
 from preprocessor.spec import Spec
 from tests.preprocessor import image_files as f
 from tests.preprocessor.image_cases import GIF, JPEG, WEBP, Good
-from tests.preprocessor.png_cases import PNG
+from tests.preprocessor.png_cases import HEAVY, PNG
 from tests.preprocessor.pools import Counted, decoded, is_alive, job, pids, running, states, until
 
 pytestmark = pytest.mark.cluster
@@ -51,7 +51,9 @@ async def test_the_pool_s_pixels_are_the_decode_function_s() -> None:
 async def test_a_bomb_is_killed_and_its_neighbours_are_served() -> None:
     async with running(2, limits=Limits(cpu_s=0.2)) as (pool, counted):
         before = pids(pool)
-        bomb, *photos = await asyncio.gather(decoded(pool, BOMB), *(decoded(pool, f.jpeg()) for _ in range(20)))
+        bomb, *photos = await asyncio.gather(
+            decoded(pool, BOMB), *(decoded(pool, f.jpeg()) for _ in range(20))
+        )
         assert (code(bomb.error), bomb.error and bomb.error.status) == ("decode_timeout", 422)
         assert [code(photo.error) for photo in photos] == [None] * 20
         await until(lambda: states(pool) == ["ready"] * 2, "the killed process is replaced")
@@ -138,7 +140,23 @@ async def test_processes_are_recycled_without_losing_an_image() -> None:
         await until(lambda: len(pids(pool)) == 2, "as many processes as before")
 
 
-async def test_a_process_that_cannot_start_is_tried_again_and_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_dies_while_it_is_being_recycled_is_not_replaced_twice() -> None:
+    async with running(1, recycle_after=1) as (pool, _):
+        (old,) = pids(pool)
+        await decoded(pool, f.jpeg())
+        assert len(pids(pool)) == 2  # the successor starts beside it
+        last = asyncio.create_task(decoded(pool, BOMB))
+        await until(
+            lambda: sorted(states(pool)) == ["busy", "ready"], "the old one is busy, the new one is ready"
+        )
+        os.kill(old, signal.SIGKILL)
+        assert code((await last).error) == "undecodable_image"
+        assert old not in pids(pool) and len(pids(pool)) == 1
+
+
+async def test_a_process_that_cannot_start_is_tried_again_and_said_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     real = sys.executable
     monkeypatch.setattr(sys, "executable", "/bin/false")
     pool = Pool(1, Counted())
@@ -161,7 +179,9 @@ async def test_a_closing_pool_answers_everyone() -> None:
         assert {code((await one).error) for one in jobs} == {"not_ready"}
 
 
-async def test_a_decoder_has_no_secrets_and_nothing_open_but_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_decoder_has_no_secrets_and_nothing_open_but_its_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("CREMA_CLUSTER_TOKEN", "s3cret")
     async with running(1) as (pool, _):
         (pid,) = pids(pool)
@@ -171,7 +191,7 @@ async def test_a_decoder_has_no_secrets_and_nothing_open_but_its_socket(monkeypa
 
 async def test_every_odd_image_is_answered_and_none_takes_a_gigabyte() -> None:
     async with running(1) as (pool, counted):
-        for case in (*JPEG, *WEBP, *GIF, *PNG):
+        for case in (*JPEG, *WEBP, *GIF, *PNG, *HEAVY):
             image = case.make()
             try:
                 one, over = job(image)

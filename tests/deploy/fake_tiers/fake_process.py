@@ -2,6 +2,7 @@
 
 What it answers is read from the file that FAKE_<TIER> names, at each request: a JSON body, or the word `silent`.
 The file's `exit` member, looked at once at start, makes the process end with that status before it listens.
+FAKE_DIARY names a file that gets a line `TIER started ARGUMENTS` and a line `TIER ended`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def run(tier: str, ports: tuple[str, ...], body: dict[str, object]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--parent-pid", type=int)
     parser.add_argument("--announce-fd", type=int)
-    args, _ = parser.parse_known_args()
+    args, arguments = parser.parse_known_args()
     ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != args.parent_pid:
         sys.exit(0)
@@ -53,8 +54,18 @@ def run(tier: str, ports: tuple[str, ...], body: dict[str, object]) -> None:
         def log_message(self, *args: object) -> None:
             pass
 
+    def end(*_: object) -> None:
+        write("ended")
+        os._exit(0)
+
+    def write(text: str) -> None:
+        if "FAKE_DIARY" in os.environ:
+            with Path(os.environ["FAKE_DIARY"]).open("a") as diary:
+                diary.write(f"{tier} {text}\n")
+
+    write("started " + " ".join(arguments))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, end)
     announced = dict.fromkeys(ports, server.server_address[1])
     os.write(args.announce_fd, json.dumps(announced).encode() + b"\n")
     os.close(args.announce_fd)

@@ -1,0 +1,34 @@
+"""Which files are sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crema.cli.photos import find_photos
+
+
+def test_a_folder_gives_its_photos_and_those_below_in_order(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.PNG", "sub/c.webp", "notes.txt", ".hidden.jpg", ".git/d.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in find_photos([tmp_path])] == [
+        "a.PNG",
+        "b.jpg",
+        "sub/c.webp",
+    ]
+
+
+def test_a_named_file_is_sent_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "photo").touch()
+    assert find_photos([tmp_path / "photo"]) == [tmp_path / "photo"]
+
+
+def test_a_photo_that_is_named_twice_is_sent_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    assert find_photos([tmp_path / "a.jpg", tmp_path]) == [tmp_path / "a.jpg"]
+
+
+def test_a_linked_folder_is_not_entered(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "a.jpg").touch()
+    assert find_photos([tmp_path]) == [tmp_path / "a.jpg"]

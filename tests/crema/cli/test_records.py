@@ -1,0 +1,89 @@
+"""Records: one line per photo, whatever interrupted the run before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crema.cli.api import Reply
+from crema.cli.records import InUse, Records
+
+OK = Reply(200, {"status": "ok", "results": {}})
+PART = Reply(200, {"status": "partial", "results": {}})
+BAD = Reply(422, {"code": "undecodable_image"})
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "out.jsonl"
+
+
+def test_a_line_says_photo_status_and_answer_or_problem(path: Path) -> None:
+    with Records(path) as records:
+        records.add("a.jpg", OK)
+        records.add("b.jpg", PART)
+        records.add("ü.jpg", BAD)
+    assert lines(path) == [
+        {"photo": "a.jpg", "status": "ok", "answer": OK.body},
+        {"photo": "b.jpg", "status": "partial", "answer": PART.body},
+        {"photo": "ü.jpg", "status": "failed", "problem": BAD.body},
+    ]
+
+
+def test_only_answered_photos_are_skipped_and_the_others_lines_go(path: Path) -> None:
+    with Records(path) as records:
+        for name, reply in (("a", OK), ("b", PART), ("c", BAD), ("d", OK)):
+            records.add(name, reply)
+    with Records(path) as again:
+        assert again.answered == {"a", "d"}
+        again.add("b", OK)
+    assert [line["photo"] for line in lines(path)] == ["a", "d", "b"]
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [b'{"photo": "b", "sta', b"\xff\xfe", b'{"photo": "b", "status": "ok", "answer": {}}', b"{}\n", b"\n"],
+)
+def test_what_an_interrupted_run_left_half_written_is_repaired(path: Path, torn: bytes) -> None:
+    with Records(path) as records:
+        records.add("a", OK)
+    with path.open("ab") as file:
+        file.write(torn)
+    with Records(path) as again:
+        assert again.answered == {"a"}
+        again.add("b", OK)
+    assert [line["photo"] for line in lines(path)] == ["a", "b"]
+
+
+def test_a_clean_file_is_appended_to_and_not_rewritten(path: Path) -> None:
+    with Records(path) as records:
+        records.add("a", OK)
+    before = path.stat().st_ino
+    with Records(path) as again:
+        again.add("b", OK)
+    assert path.stat().st_ino == before
+
+
+def test_a_line_is_in_the_file_as_soon_as_it_is_added(path: Path) -> None:
+    with Records(path) as records:
+        records.add("a", OK)
+        assert len(lines(path)) == 1
+
+
+def test_two_runs_do_not_write_one_file(path: Path) -> None:
+    with Records(path) as records:
+        records.add("a", BAD)
+    with Records(path), pytest.raises(InUse, match="another run"), Records(path):
+        pass
+
+
+def test_a_file_without_a_folder_is_an_error_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"), Records(tmp_path / "none" / "out.jsonl"):
+        pass

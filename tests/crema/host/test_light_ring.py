@@ -1,0 +1,35 @@
+"""The folder that a model's virtualenv sees of crema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import crema
+from crema.host.light_ring import make_light_ring
+
+SOURCE = Path(crema.__file__).parent
+
+
+def test_it_holds_links_to_the_modules_of_the_top_level_and_nothing_else(tmp_path: Path) -> None:
+    ring = make_light_ring(tmp_path / "ring")
+    assert [each.name for each in ring.iterdir()] == ["crema"]
+    names = {each.name for each in (ring / "crema").iterdir()}
+    assert names == {each.name for each in SOURCE.glob("*.py")}
+    assert all(each.is_symlink() for each in (ring / "crema").iterdir())
+
+
+def test_making_it_again_changes_nothing(tmp_path: Path) -> None:
+    ring = make_light_ring(tmp_path)
+    before = {each: each.lstat().st_ino for each in (ring / "crema").iterdir()}
+    make_light_ring(tmp_path)
+    assert {each: each.lstat().st_ino for each in (ring / "crema").iterdir()} == before
+
+
+def test_links_of_an_older_release_are_replaced_or_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "crema"
+    folder.mkdir()
+    (folder / "wire.py").symlink_to("/older/wire.py")
+    (folder / "gone.py").symlink_to("/older/gone.py")
+    make_light_ring(tmp_path)
+    assert (folder / "wire.py").resolve() == (SOURCE / "wire.py").resolve()
+    assert not (folder / "gone.py").is_symlink()

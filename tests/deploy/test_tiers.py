@@ -1,0 +1,85 @@
+"""The command lines of the tiers, and what they inherit."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from crema.host.config import Address, Ports
+from deploy.child import Command
+from deploy.gpus import Placement
+from deploy.tiers import Surroundings, coordinator_command, minion_command, preprocessor_command
+
+AROUND = Surroundings("warning", Path("/scratch"))
+
+
+def option(command: Command, name: str) -> str:
+    return command.argv[command.argv.index(name) + 1]
+
+
+CPU = Placement("cpu")
+
+
+def minion(ports: Ports, replica: int = 0, placement: Placement = CPU, warmup: Path | None = None) -> Command:
+    return minion_command(
+        Path("/p/tags/3.1"), Path("/e/bin/python"), ports, replica, placement, warmup, AROUND
+    )
+
+
+def test_a_tier_is_run_by_our_own_python_from_where_our_packages_lie() -> None:
+    command = preprocessor_command(Ports(), 0, "auto", AROUND)
+    assert command.argv[:3] == (sys.executable, "-m", "preprocessor")
+    assert (command.cwd / "preprocessor").is_dir() or (command.cwd / "crema").is_dir()
+    assert (option(command, "--workers"), option(command, "--log-level")) == ("auto", "warning")
+
+
+def test_inner_ports_are_free_ones_on_loopback_unless_they_are_fixed() -> None:
+    free = minion(Ports(), replica=2)
+    assert (option(free, "--channel"), option(free, "--http")) == ("127.0.0.1:0", "127.0.0.1:0")
+
+
+def test_fixed_ports_of_further_replicas_follow_in_steps_of_two() -> None:
+    fixed = minion(Ports(channel=7000, http=7001), replica=2)
+    assert (option(fixed, "--channel"), option(fixed, "--http")) == ("127.0.0.1:7004", "127.0.0.1:7005")
+
+
+def test_a_minion_on_the_cpu_sees_no_gpu() -> None:
+    command = minion(Ports())
+    assert (option(command, "--device"), command.env["CUDA_VISIBLE_DEVICES"]) == ("cpu", "")
+
+
+def test_a_minion_on_a_gpu_sees_that_one_only() -> None:
+    command = minion(Ports(), placement=Placement("cuda:0", "GPU-b"))
+    assert (option(command, "--device"), command.env["CUDA_VISIBLE_DEVICES"]) == ("cuda:0", "GPU-b")
+
+
+def test_warm_up_tensors_are_handed_over_when_there_are_any() -> None:
+    assert "--warmup" not in minion(Ports()).argv
+    assert option(minion(Ports(), warmup=Path("/w.npz")), "--warmup") == "/w.npz"
+
+
+def test_a_coordinator_shares_its_port_only_when_told() -> None:
+    listen, operations = Address("127.0.0.1", 8000), Address("127.0.0.1", 8001)
+    alone = coordinator_command(Path("/r.json"), listen, operations, False, AROUND)
+    shared = coordinator_command(Path("/r.json"), listen, operations, True, AROUND)
+    assert "--reuse-port" not in alone.argv
+    assert "--reuse-port" in shared.argv
+    assert option(alone, "--listen") == "127.0.0.1:8000"
+
+
+def test_children_write_bytecode_and_keep_their_temporary_files_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    command = minion(Ports())
+    assert "PYTHONDONTWRITEBYTECODE" not in command.env
+    assert command.env["TMPDIR"] == "/scratch"
+
+
+def test_the_cluster_token_is_inherited_and_never_an_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREMA_CLUSTER_TOKEN", "hush")
+    command = minion(Ports())
+    assert command.env["CREMA_CLUSTER_TOKEN"] == "hush"
+    assert not any("hush" in argument for argument in command.argv)

@@ -1,0 +1,132 @@
+"""The routing file's body and the status document, from children that are only pretended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from deploy.child import Child
+from deploy.health import Health, Part
+from deploy.routing_view import routing_body
+from deploy.status_view import status_document
+from deploy.version import ServedVersion
+from tests.deploy.toy_cluster import resolved, write_package
+
+
+def child(state: str = "ready", pid: int | None = 7, port: int = 4000, problem: str | None = None) -> Child:
+    health = Health(state == "ready", state, None, (Part(70, "ready"),)) if pid is not None else None
+    return cast(
+        Child,
+        SimpleNamespace(
+            state=state,
+            pid=pid,
+            is_ready=state == "ready",
+            ports={"channel": port, "http": port + 1} if pid is not None else {},
+            problem=problem,
+            health=health,
+            starts=3,
+        ),
+    )
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> ServedVersion:
+    write_package(tmp_path, "toy")
+    cluster = resolved(tmp_path, 'models: {toy: {labels: {next: "1.0"}, versions: {"1.0": {replicas: 2}}}}\n')
+    model = cluster.models["toy"]
+    return ServedVersion(model, model.versions[0])
+
+
+def routed(served: ServedVersion) -> Any:
+    body = routing_body(["toy"], [child(port=5000), child("starting", port=5002)], [served])
+    return json.loads(json.dumps(body))
+
+
+def test_only_ready_replicas_and_preprocessors_are_routed_to(served: ServedVersion) -> None:
+    served.replicas = [child(port=4000), child("busy", port=4002), child("starting", None)]
+    body = routed(served)
+    assert body["preprocessors"] == ["127.0.0.1:5000"]
+    assert body["models"]["toy"]["versions"]["1.0"]["replicas"] == ["127.0.0.1:4000"]
+
+
+def test_a_model_carries_default_labels_and_its_card(served: ServedVersion) -> None:
+    body = routed(served)
+    model = body["models"]["toy"]
+    assert (body["default_models"], model["default"], model["labels"]) == (["toy"], "1.0", {"next": "1.0"})
+    assert model["versions"]["1.0"]["card"]["input"] == {"kind": "tensor", "shape": [4], "dtype": "float32"}
+    assert model["versions"]["1.0"]["wanted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("states", "version", "in_file"),
+    [
+        ([], "starting", "starting"),
+        (["starting", "starting"], "starting", "starting"),
+        (["ready", "starting"], "degraded", "ready"),
+        (["ready", "ready"], "ready", "ready"),
+        (["failed", "starting"], "failed", "failed"),
+        (["failed", "ready"], "degraded", "ready"),
+    ],
+)
+def test_a_versions_state_follows_from_its_replicas(
+    served: ServedVersion, states: list[str], version: str, in_file: str
+) -> None:
+    served.replicas = [child(state, problem="no weights") for state in states]
+    entry = routed(served)["models"]["toy"]["versions"]["1.0"]
+    assert (served.state, entry["state"]) == (version, in_file)
+    assert entry["problem"] == ("no weights" if version == "failed" else None)
+
+
+def test_a_version_that_cannot_be_started_has_failed_for_that_reason(served: ServedVersion) -> None:
+    served.problem = "has no lock"
+    assert (served.state, served.shown_problem, served.is_settled) == ("failed", "has no lock", True)
+
+
+def status(served: ServedVersion) -> dict[str, Any]:
+    return status_document(
+        cluster="/c/cluster.yaml",
+        state="ready",
+        urls={},
+        coordinators=[],
+        preprocessors=[child()],
+        versions=[served],
+    )
+
+
+def test_workers_and_decoders_are_listed_after_the_process_that_has_them(served: ServedVersion) -> None:
+    served.replicas = [child(pid=8)]
+    rows = [(row["tier"], row.get("role"), row["pid"]) for row in status(served)["processes"][1:]]
+    assert rows == [
+        ("preprocessor", None, 7),
+        ("preprocessor", "decoder", 70),
+        ("minion", "host", 8),
+        ("minion", "worker", 70),
+    ]
+
+
+def test_a_process_between_two_starts_is_listed_without_a_pid(served: ServedVersion) -> None:
+    served.replicas = [child("starting", None, problem="killed by SIGKILL")]
+    row = status(served)["processes"][-1]
+    assert (row["state"], row["pid"], row["ports"], row["restarts"]) == ("starting", None, {}, 2)
+    assert row["problem"] == "killed by SIGKILL"
+
+
+def test_models_are_listed_with_counts_and_the_reason_for_what_is_missing(served: ServedVersion) -> None:
+    served.replicas = [child(), child("starting", None, problem="killed by SIGKILL")]
+    served.profile = "cpu"
+    assert status(served)["models"] == [
+        {
+            "model": "toy",
+            "version": "1.0",
+            "state": "degraded",
+            "replicas": 2,
+            "ready": 1,
+            "default": True,
+            "profile": "cpu",
+            "problem": "killed by SIGKILL",
+        }
+    ]

@@ -1,0 +1,474 @@
+"""The dispatcher around a worker that is only a list of what it was handed, with a clock that tests turn."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgpack
+import pytest
+
+from crema.errors import CremaError
+from crema.host.channel import Buffer, ChannelLost
+from crema.host.metrics import Metrics
+from crema.outcomes import OutcomePacker
+from minion.batcher import Batcher
+from minion.cost_curve import CostCurve
+from minion.dispatcher import Dispatcher
+from minion.gate import Gate
+from minion.meters import Meters
+from minion.request import Done, Item, Request, RequestReader
+from minion.state import Life, State
+from minion.worker_process import Loaded, WorkerLost, WorkerProcess
+from tests.minion.cards import tensor_card
+
+PLACES, MAX_SIZE, SLO_S = 8, 4, 0.5
+ITEM = {"shape": [4], "dtype": "uint8"}
+NUMBER = OutcomePacker({"type": "json", "schema": True})
+
+
+class FakeWorker:
+    """Keeps the batches it is given: (id, pixels, params)."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, list[bytes], list[dict[str, Any]] | None]] = []
+        self.is_lost = False
+        self.is_killed = False
+
+    def run(self, batch_id: int, pixels: Sequence[Buffer], params: list[dict[str, Any]] | None) -> None:
+        self.batches.append((batch_id, [bytes(each) for each in pixels], params))
+        if self.is_lost:
+            raise ChannelLost("gone")
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+
+class Rig:
+    """A dispatcher and everything around it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.life = Life()
+        self.curve = CostCurve(MAX_SIZE, SLO_S)
+        self.gate = Gate(PLACES, SLO_S, self.curve)
+        self.metrics = Metrics()
+        self.batcher: Batcher[Item] = Batcher()
+        self.served = 0
+        self.dispatcher = Dispatcher(
+            self.life,
+            self.gate,
+            self.batcher,
+            self.curve,
+            Meters(self.metrics, "toy", "1.0"),
+            slo_s=SLO_S,
+            served=self._count_served,
+            now=lambda: self.now,
+        )
+        self.worker = FakeWorker()
+        self.answers: dict[int, tuple[list[Any], Done]] = {}
+        self._reader = RequestReader(tensor_card(params={"words": {"type": "integer", "default": 1}}))
+        self._next = 0
+
+    def _count_served(self) -> None:
+        self.served += 1
+
+    def answer(self, request: Request, done: Done) -> None:
+        assert request.key not in self.answers, "answered twice"
+        self.answers[request.key] = ([msgpack.unpackb(each) for each in request.outcomes], done)
+
+    def ready(self, curve: tuple[tuple[int, float], ...] = ()) -> None:
+        self.worker = FakeWorker()
+        self.dispatcher.worker_ready(cast(WorkerProcess, self.worker), Loaded(0.5, curve))
+
+    def lose(self, *, ready_in: float = 0.2, was_ready: bool = True) -> None:
+        lost = WorkerLost("crashed", "the worker died: it was killed by SIGKILL")
+        self.dispatcher.worker_lost(lost, was_ready, self.now + ready_in)
+
+    def ask(self, n: int = 1, **message: Any) -> Request | CremaError:
+        """Admit and submit a request whose pixels say its number."""
+        self._next += 1
+        request = self._reader.read({"items": [ITEM] * n, **message}, self, self._next, self.now)
+        error = self.dispatcher.admit(request)
+        if error is not None:
+            return error
+        request.take_pixels(bytes([self._next]) * 4 * n)
+        self.dispatcher.submit(request)
+        return request
+
+    def asked(self, n: int = 1, **message: Any) -> Request:
+        request = self.ask(n, **message)
+        assert isinstance(request, Request)
+        return request
+
+    def finish(self, after_s: float = 0.02, **error: Any) -> None:
+        """The worker answers its newest batch: the first byte of each item, or an error."""
+        self.now += after_s
+        batch_id, pixels, _ = self.worker.batches[-1]
+        if error:
+            self.dispatcher.worker_answered({"id": batch_id, "error": error}, b"")
+            return
+        outcomes = [NUMBER.pack(each[0]) for each in pixels]
+        self.dispatcher.worker_answered(
+            {"id": batch_id, "sizes": [len(each) for each in outcomes]}, b"".join(outcomes)
+        )
+
+    def value(self, name: str, **labels: str) -> float:
+        bound = {"tier": "minion", "model": "toy", "version": "1.0", **labels}
+        return self.metrics.registry.get_sample_value(f"crema_{name}", bound) or 0.0
+
+
+@pytest.fixture
+async def rig() -> Rig:
+    return Rig()
+
+
+async def turn() -> None:
+    """Let what is due at the end of this turn of the loop happen."""
+    await asyncio.sleep(0)
+
+
+async def test_before_the_model_is_loaded_requests_are_not_ready(rig: Rig) -> None:
+    rig.dispatcher.worker_starting(rig.now + 3.0)
+    error = rig.ask()
+    assert isinstance(error, CremaError)
+    assert (error.code, error.retry_after_ms) == ("not_ready", 3000)
+
+
+async def test_what_arrives_in_one_turn_goes_in_one_batch(rig: Rig) -> None:
+    rig.ready()
+    for _ in range(3):
+        rig.asked()
+    await turn()
+    assert [len(pixels) for _, pixels, _ in rig.worker.batches] == [3]
+
+
+async def test_a_free_worker_is_given_what_waits_before_the_answers_go_out(rig: Rig) -> None:
+    rig.ready()
+    first = rig.asked()
+    await turn()
+    rig.asked()
+    rig.finish()
+    assert len(rig.worker.batches) == 2
+    assert rig.answers[first.key][0] == [{"ok": 1}]
+
+
+async def test_only_one_batch_runs_at_a_time(rig: Rig) -> None:
+    rig.ready()
+    rig.asked()
+    await turn()
+    rig.asked()
+    await turn()
+    assert len(rig.worker.batches) == 1
+
+
+async def test_outcomes_come_back_in_the_order_of_the_items_over_several_batches(rig: Rig) -> None:
+    rig.ready()
+    request = rig.asked(6)
+    await turn()
+    rig.finish()
+    assert request.key not in rig.answers
+    rig.finish()
+    outcomes, done = rig.answers[request.key]
+    assert outcomes == [{"ok": request.key}] * 6
+    assert done.size == 2
+
+
+async def test_a_place_is_given_back_before_the_answer_is_written(rig: Rig) -> None:
+    rig.ready()
+    request = rig.asked()
+    await turn()
+    rig.finish()
+    assert rig.answers[request.key][1].load["pending"] == 0
+
+
+async def test_pending_includes_the_running_batch(rig: Rig) -> None:
+    rig.ready()
+    rig.asked(4)
+    await turn()
+    rig.asked(2)
+    assert rig.dispatcher.load()["pending"] == 6
+
+
+async def test_beyond_the_places_a_request_is_overloaded(rig: Rig) -> None:
+    rig.ready()
+    rig.asked(PLACES)
+    error = rig.ask()
+    assert isinstance(error, CremaError)
+    assert (error.code, error.status) == ("overloaded", 429)
+    assert error.retry_after_ms is not None
+    assert rig.value("refused_total", reason="full", lane="interactive") == 1
+
+
+async def test_what_could_not_be_answered_in_time_is_overloaded(rig: Rig) -> None:
+    rig.ready(curve=((1, 0.2), (4, 0.2)))
+    rig.asked(4)
+    await turn()
+    error = rig.ask(remaining_ms=300)
+    assert isinstance(error, CremaError)
+    assert error.code == "overloaded"
+    assert rig.value("refused_total", reason="deadline", lane="interactive") == 1
+
+
+async def test_the_load_predicts_the_wait_of_a_new_item(rig: Rig) -> None:
+    rig.ready(curve=((1, 0.1), (4, 0.1)))
+    rig.asked(8)
+    await turn()
+    rig.now += 0.04
+    assert rig.dispatcher.load()["expected_wait_ms"] == pytest.approx(60 + 100)
+
+
+async def test_the_state_is_busy_while_a_batch_runs(rig: Rig) -> None:
+    rig.ready()
+    assert rig.life.state is State.READY
+    rig.asked()
+    await turn()
+    assert rig.life.state is State.BUSY
+    rig.finish()
+    assert rig.life.state is State.READY
+
+
+async def test_a_batch_that_raises_fails_every_item_of_it(rig: Rig) -> None:
+    rig.ready()
+    requests = [rig.asked() for _ in range(3)]
+    await turn()
+    rig.finish(code="model_failed", kind="RuntimeError", message="RuntimeError: /secret", traceback="…")
+    for request in requests:
+        error = rig.answers[request.key][0][0]["error"]
+        assert error["code"] == "model_failed"
+        assert "RuntimeError" in error["message"]
+        assert "/secret" not in error["message"]
+    assert rig.gate.pending == 0
+    assert rig.served == 0
+
+
+async def test_a_batch_of_the_wrong_length_is_the_model_s_invalid_output(rig: Rig) -> None:
+    rig.ready()
+    request = rig.asked()
+    await turn()
+    rig.finish(code="model_output_invalid", message="predict must return 1 outputs")
+    assert rig.answers[request.key][0][0]["error"]["code"] == "model_output_invalid"
+
+
+async def test_the_model_is_told_params_only_when_somebody_sent_some(rig: Rig) -> None:
+    rig.ready()
+    rig.asked()
+    await turn()
+    assert rig.worker.batches[0][2] is None
+    rig.asked(items=[ITEM])
+    rig.asked(items=[{**ITEM, "params": {"words": 7}}])
+    rig.finish()
+    assert rig.worker.batches[1][2] == [{}, {"words": 7}]
+
+
+async def test_an_item_that_expired_is_answered_and_never_runs(rig: Rig) -> None:
+    rig.ready()
+    rig.asked(4)
+    await turn()
+    late = rig.asked(remaining_ms=100)
+    rig.finish(after_s=0.2)
+    assert len(rig.worker.batches) == 1
+    outcome = rig.answers[late.key][0][0]["error"]
+    assert outcome["code"] == "deadline_exceeded"
+    assert "after 200 ms" in outcome["message"]
+    assert rig.value("dropped_total", reason="expired") == 1
+    assert rig.gate.pending == 0
+
+
+async def test_an_item_that_expires_while_a_batch_runs_is_answered_soon(rig: Rig) -> None:
+    rig.ready()
+    rig.asked(4)
+    await turn()
+    late = rig.asked(remaining_ms=100)
+    rig.now += 0.2
+    async with asyncio.timeout(5):
+        while late.key not in rig.answers:
+            await asyncio.sleep(0.01)
+    assert rig.answers[late.key][0][0]["error"]["code"] == "deadline_exceeded"
+
+
+async def test_an_abandoned_request_frees_its_places_and_never_runs(rig: Rig) -> None:
+    rig.ready()
+    rig.asked(4)
+    await turn()
+    gone = rig.asked(3)
+    rig.dispatcher.abandon(gone)
+    assert rig.gate.pending == 4
+    rig.finish()
+    assert len(rig.worker.batches) == 1
+    assert gone.key not in rig.answers
+    assert rig.value("dropped_total", reason="abandoned") == 3
+
+
+async def test_an_abandoned_request_in_the_running_batch_leaves_its_mates_alone(rig: Rig) -> None:
+    rig.ready()
+    gone, mate = rig.asked(), rig.asked()
+    await turn()
+    rig.dispatcher.abandon(gone)
+    assert rig.gate.pending == 1
+    rig.finish()
+    assert list(rig.answers) == [mate.key]
+    assert rig.gate.pending == 0
+
+
+async def test_abandoning_twice_or_after_the_answer_changes_nothing(rig: Rig) -> None:
+    rig.ready()
+    request = rig.asked()
+    await turn()
+    rig.finish()
+    rig.dispatcher.abandon(request)
+    rig.dispatcher.abandon(request)
+    assert rig.gate.pending == 0
+
+
+async def test_the_batch_of_a_worker_that_dies_is_answered_at_once_and_may_be_tried_elsewhere(
+    rig: Rig,
+) -> None:
+    rig.ready()
+    request = rig.asked()
+    await turn()
+    rig.lose(ready_in=0.7)
+    error = rig.answers[request.key][0][0]["error"]
+    assert (error["code"], error["retryable"]) == ("not_ready", True)
+    assert error["retry_after_ms"] == pytest.approx(700, abs=1)
+    assert rig.life.state is State.STARTING
+    assert rig.value("worker_restarts_total", reason="crashed") == 1
+
+
+async def test_what_waits_stays_while_the_next_worker_comes_in_time(rig: Rig) -> None:
+    rig.ready()
+    rig.asked(4)
+    await turn()
+    patient, urgent = rig.asked(remaining_ms=2000), rig.asked(remaining_ms=600)
+    rig.lose(ready_in=1.0)
+    assert rig.answers[urgent.key][0][0]["error"]["code"] == "not_ready"
+    assert patient.key not in rig.answers
+    rig.ready()
+    await turn()
+    rig.finish()
+    assert rig.answers[patient.key][0] == [{"ok": patient.key}]
+
+
+async def test_a_request_without_deadline_waits_for_a_new_worker_as_long_as_the_model_promises(
+    rig: Rig,
+) -> None:
+    rig.ready()
+    rig.asked(4)
+    await turn()
+    waiting = rig.asked()
+    rig.lose(ready_in=SLO_S + 0.1)
+    assert rig.answers[waiting.key][0][0]["error"]["code"] == "not_ready"
+
+
+async def test_a_worker_whose_channel_is_lost_is_dead_and_its_batch_answered_when_that_is_known(
+    rig: Rig,
+) -> None:
+    rig.ready()
+    rig.worker.is_lost = True
+    request = rig.asked()
+    await turn()
+    rig.lose()
+    assert rig.answers[request.key][0][0]["error"]["code"] == "not_ready"
+
+
+async def test_a_model_that_does_not_load_is_failed_until_it_does(rig: Rig) -> None:
+    rig.lose(was_ready=False)
+    assert rig.life.state is State.FAILED
+    assert rig.life.problem is not None
+    rig.lose(was_ready=False)
+    assert rig.life.state is State.FAILED
+    rig.ready()
+    assert rig.life.state is State.READY
+    assert rig.life.problem is None
+
+
+@pytest.mark.parametrize("sizes", [None, [], [1], [2, 9], "x"])
+async def test_a_worker_that_answers_nonsense_is_replaced(rig: Rig, sizes: Any) -> None:
+    rig.ready()
+    rig.asked(2)
+    await turn()
+    rig.dispatcher.worker_answered({"id": rig.worker.batches[-1][0], "sizes": sizes}, b"abc")
+    assert rig.worker.is_killed
+
+
+async def test_an_answer_to_another_batch_is_ignored(rig: Rig) -> None:
+    rig.ready()
+    request = rig.asked()
+    await turn()
+    rig.dispatcher.worker_answered({"id": 99, "sizes": [1]}, b"x")
+    assert request.key not in rig.answers
+
+
+async def test_draining_refuses_what_is_new_and_finishes_what_was_admitted(rig: Rig) -> None:
+    rig.ready()
+    request = rig.asked(6)
+    await turn()
+    draining = asyncio.get_running_loop().create_task(rig.dispatcher.drain())
+    await turn()
+    error = rig.ask()
+    assert isinstance(error, CremaError)
+    assert error.code == "not_ready"
+    assert rig.value("refused_total", reason="draining", lane="interactive") == 1
+    rig.finish()
+    rig.finish()
+    await asyncio.wait_for(draining, 5)
+    assert len(rig.answers[request.key][0]) == 6
+    assert rig.life.state is State.DRAINING
+
+
+async def test_draining_without_a_worker_keeps_nobody_waiting(rig: Rig) -> None:
+    rig.ready()
+    rig.asked(4)
+    await turn()
+    waiting = rig.asked(remaining_ms=5000)
+    rig.lose()
+    await asyncio.wait_for(rig.dispatcher.drain(), 5)
+    assert rig.answers[waiting.key][0][0]["error"]["code"] == "not_ready"
+
+
+async def test_what_is_left_at_the_end_of_a_drain_is_sent_back(rig: Rig) -> None:
+    rig.ready()
+    running = rig.asked(4)
+    await turn()
+    waiting = rig.asked(2)
+    rig.dispatcher.give_up()
+    for request in (running, waiting):
+        error = rig.answers[request.key][0][0]["error"]
+        assert (error["code"], error["retryable"]) == ("not_ready", True)
+    assert rig.gate.pending == 0
+
+
+async def test_what_a_batch_cost_is_learned(rig: Rig) -> None:
+    rig.ready()
+    rig.asked(4)
+    await turn()
+    rig.finish(after_s=0.25)
+    assert rig.curve.predict(4) == pytest.approx(0.25)
+    assert rig.served == 1
+
+
+async def test_the_metrics_tell_what_happened(rig: Rig) -> None:
+    rig.ready()
+    rig.asked(3)
+    await turn()
+    rig.now += 0.1
+    rig.finish(after_s=0.1)
+    rig.dispatcher.refresh()
+    assert rig.value("requests_total", code="200") == 1
+    assert rig.value("batch_size_sum") == 3
+    assert rig.value("batch_seconds_sum") == pytest.approx(0.2)
+    assert rig.value("request_seconds_sum") == pytest.approx(0.2)
+    assert rig.value("places") == PLACES
+    assert rig.value("pending") == 0
+    assert rig.value("ready") == 1
+    assert rig.value("busy_ratio") == 1.0
+    assert rig.value("model_load_seconds_sum") == 0.5
+
+
+async def test_an_infinite_wait_is_never_promised(rig: Rig) -> None:
+    rig.lose(ready_in=math.inf, was_ready=False)
+    error = rig.ask()
+    assert isinstance(error, CremaError)
+    assert error.retry_after_ms == 60_000

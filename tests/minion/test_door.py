@@ -1,0 +1,79 @@
+"""What the door takes for a body, before any admission."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgpack
+import pytest
+
+from crema.errors import CremaError
+from minion.door import parse
+
+
+def refused(body: bytes) -> CremaError:
+    with pytest.raises(CremaError) as caught:
+        parse(body)
+    return caught.value
+
+
+def test_the_first_byte_decides_between_json_and_msgpack() -> None:
+    message: dict[str, Any] = {"items": []}
+    assert parse(json.dumps(message).encode()) == (False, message)
+    assert parse(msgpack.packb(message)) == (True, message)
+
+
+def test_json_may_begin_with_a_byte_order_mark_and_space() -> None:
+    assert parse(b"\xef\xbb\xbf \r\n\t{}") == (False, {})
+
+
+def test_a_large_msgpack_map_is_a_map() -> None:
+    assert parse(msgpack.packb({str(i): i for i in range(20)}))[0]
+
+
+def test_an_empty_body_is_an_invalid_request() -> None:
+    assert refused(b"").code == "invalid_request"
+
+
+@pytest.mark.parametrize("body", [b"[]", b"hello", b"\x93\x01\x02\x03", b"\xff\xd8\xff", b"  ", b'"x"'])
+def test_what_is_neither_is_an_unsupported_media_type(body: bytes) -> None:
+    assert refused(body).code == "unsupported_media_type"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b'{"a": 1,}',
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b'{"a": 1, "a": 2}',
+        b'{"a": {"b": 1, "b": 1}}',
+        b'{"a": "\xff"}',
+        b'{"a": 1} x',
+        b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"a": ' + b"9" * 10_000 + b"}",
+    ],
+)
+def test_json_is_read_strictly(body: bytes) -> None:
+    assert refused(body).code == "invalid_json"
+
+
+def test_a_member_that_is_named_twice_is_named_in_the_error() -> None:
+    assert "'items' is named twice" in refused(b'{"items": [], "items": []}').message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x81",
+        b"\x81\xa1a",
+        msgpack.packb({"a": 1}) + b"x",
+        b"\x81\x01\x01",
+        msgpack.packb({"a": msgpack.Timestamp(1)}),
+        b"\x82\xa1a\x01\xa1a\x02",
+    ],
+)
+def test_msgpack_is_read_strictly(body: bytes) -> None:
+    assert refused(body).code == "invalid_request"
