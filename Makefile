@@ -47,11 +47,11 @@ $(BIN)/uv:
 	@$(PYTHON) scripts/bootstrap.py .venv
 
 $(BIN)/.run: requirements.lock pyproject.toml | $(BIN)/uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/python scripts/link_source.py
 	@touch $@
 
 $(BIN)/.dev: requirements.dev.lock pyproject.toml | $(BIN)/uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.dev.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.dev.lock
 	@$(BIN)/python scripts/link_source.py
 	@touch $@ $(BIN)/.run

@@ -35,7 +35,7 @@ def faults(cluster: RunningCluster) -> dict[str, int]:
         "coordinator": cluster.pids("coordinator"),
         "preprocessor": cluster.pids("preprocessor"),
         "decoder": cluster.pids("preprocessor", "decoder"),
-        "host": cluster.pids("minion"),
+        "host": cluster.pids("minion", "host"),
         "worker": cluster.pids("minion", "worker"),
     }
     return {name: sum(map(minor_faults, of)) for name, of in pids.items()}

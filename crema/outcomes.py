@@ -29,6 +29,10 @@ class OutputInvalid(Exception):
     """What a model returned is not an output of its type; the text says where and what, without the value."""
 
 
+class BatchInvalid(Exception):
+    """`predict` did not return one output per item: the batch as a whole has no outcomes."""
+
+
 class OutcomePacker:
     """Turns what `predict` (or `postprocess`) returned for one item into the bytes of its outcome.
 

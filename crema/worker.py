@@ -19,7 +19,6 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
-import importlib
 import logging
 import os
 import signal
@@ -27,22 +26,19 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
-import numpy as np
 
 from crema import wire
-from crema.outcomes import OutcomePacker, error_outcome, model_failed_message
+from crema.outcomes import BatchInvalid, error_outcome
+
+if TYPE_CHECKING:
+    from crema.loaded_model import LoadedModel
 
 MAX_TRACEBACK_CHARS: Final = 8000
 _PR_SET_PDEATHSIG: Final = 1
-
-
-class BatchInvalid(Exception):
-    """`predict` did not return one output per item."""
 
 
 class Link:
@@ -73,164 +69,12 @@ class Link:
         self._socket.sendall(wire.encode_header(header, len(payload)) + payload)
 
 
-class Context:
-    """What a model's `load` is given: where its files are, which device to use, and a logger."""
-
-    def __init__(self, package_dir: Path, device: str) -> None:
-        self.device = device
-        """`"cpu"` or `"cuda:0"`."""
-        self.log = logging.getLogger("model")
-        self._root = package_dir.resolve()
-
-    def path(self, written: str) -> Path:
-        """A file or folder of the package, by its relative path. Raises ValueError for one outside the package and
-        FileNotFoundError for one that is not there."""
-        found = (self._root / written).resolve()
-        if not found.is_relative_to(self._root):
-            raise ValueError(f"{written} is outside the package; a model reads only its own files")
-        if not found.exists():
-            raise FileNotFoundError(f"{written} is not in the package")
-        return self._root / written
-
-
-class Model:
-    """A loaded model and its batch array ([max_size, *shape], reused by every batch)."""
-
-    def __init__(self, card: dict[str, Any], package_dir: Path, device: str) -> None:
-        spec = card["input"]
-        if spec["kind"] == "image":
-            width, height = spec["size"]
-            shape, dtype = [height, width, 3], "uint8"
-        else:
-            shape, dtype = list(spec["shape"]), spec["dtype"]
-        self.max_size: int = card["batching"]["max_size"]
-        self.batch = np.zeros([self.max_size, *shape], np.dtype(dtype).newbyteorder("<"))
-        self.item_bytes = wire.tensor_bytes(shape, dtype)
-        self.pixels: memoryview = self.batch.reshape(-1).view(np.uint8).data
-        self._packer = OutcomePacker(card["output"])
-        self._defaults = {name: param["default"] for name, param in card["params"].items()}
-        self._instance = _create(card["entrypoint"], package_dir)
-        self._instance.load(Context(package_dir, device))
-        self._predict = self._instance.predict
-        self._postprocess = getattr(self._instance, "postprocess", None)
-
-    def run(self, n: int, params: list[dict[str, Any]] | None) -> list[bytes]:
-        """One packed outcome for each of the first `n` items of the batch array.
-
-        Raises BatchInvalid, or whatever the model raised for the batch as a whole.
-        """
-        # an empty map stands for the defaults: the host completes all others
-        params = [sent or dict(self._defaults) for sent in params or [{}] * n]
-        if self.batch.dtype == np.bool_:  # any byte may come; numpy knows only 0 and 1
-            np.not_equal(self.batch.view(np.uint8)[:n], 0, out=self.batch[:n])
-        outputs = self._predict(self.batch[:n], params)
-        if self._postprocess is None:
-            if type(outputs) is not list:
-                raise BatchInvalid(
-                    f"predict must return a list of {n} outputs (got {type(outputs).__name__})"
-                )
-        elif not hasattr(outputs, "__len__"):
-            raise BatchInvalid(
-                f"predict must return {n} outputs for postprocess (got {type(outputs).__name__})"
-            )
-        if len(outputs) != n:
-            raise BatchInvalid(
-                f"predict must return {n} outputs, one per item, in order (got {len(outputs)})"
-            )
-        if self._postprocess is not None:
-            return [self._finish(outputs[index], params[index]) for index in range(n)]
-        return list(map(self._packer.pack, outputs))
-
-    def warm_up(self, examples: Iterable[np.ndarray[Any, Any]]) -> list[tuple[int, float]]:
-        """Run the examples and zeros, and time batches of 1 and of max_size: [(n, seconds)].
-
-        Errors of items do not matter here. Raises what the model raised when it raised for every batch.
-        """
-        failure: BaseException | None = None
-        times: dict[int, float] = {}
-
-        def try_batch(n: int) -> None:
-            nonlocal failure
-            started = time.monotonic()
-            try:
-                self.run(n, None)
-            except BatchInvalid:
-                pass
-            except BaseException as error:
-                failure = error
-                return
-            times[n] = time.monotonic() - started
-
-        for example in examples:
-            self.batch[0] = example
-            try_batch(1)
-        self.batch[:] = 0
-        # twice: the first run of a size pays for what is set up lazily
-        for n in (1, 1, self.max_size, self.max_size):
-            try_batch(n)
-        if failure is not None and not times:
-            raise failure
-        return sorted(times.items())
-
-    def close(self) -> None:
-        """The model's own farewell, if it has one."""
-        close = getattr(self._instance, "close", None)
-        if close is not None:
-            close()
-
-    def _finish(self, output: Any, params: dict[str, Any]) -> bytes:
-        """The outcome of an item that goes through `postprocess`; what that raises fails this item only."""
-        if isinstance(output, BaseException):
-            return self._packer.pack(output)
-        assert self._postprocess is not None
-        try:
-            output = self._postprocess(output, params)
-        except Exception as error:
-            traceback.print_exc()
-            return error_outcome("model_failed", model_failed_message(type(error).__name__))
-        return self._packer.pack(output)
-
-
-def _create(entrypoint: str, package_dir: Path) -> Any:
-    module_name, _, class_name = entrypoint.partition(":")
-    sys.path.insert(0, str(package_dir))
-    module = importlib.import_module(module_name)
-    found = getattr(module, class_name, None)
-    if found is None:
-        raise AttributeError(f"entrypoint {entrypoint}: the module {module_name} has no {class_name}")
-    return found()
-
-
-def read_examples(
-    card: dict[str, Any], package_dir: Path, warmup: str | None, shape: tuple[int, ...]
-) -> list[Any]:
-    """The tensors to warm up with: those of the .npz file `warmup` (any names; each one item, or several stacked), else
-    a tensor model's own examples."""
-    if warmup is not None:
-        with np.load(warmup, allow_pickle=False) as archive:
-            arrays = [archive[name] for name in archive.files]
-    else:
-        names = [example.get("tensor") for example in card["examples"]]
-        arrays = [np.load(package_dir / name, allow_pickle=False) for name in names if name is not None]
-    examples = []
-    for array in arrays:
-        if array.shape == shape:
-            examples.append(array)
-        elif array.shape[1:] == shape:
-            examples.extend(array)
-        else:
-            raise ValueError(
-                f"a warm-up tensor has the shape {list(array.shape)}; the model's input is {list(shape)}"
-            )
-    return examples
-
-
 class Worker:
     """Answers the host's frames until it closes the channel."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._model: Model | None = None
+        self._model: LoadedModel | None = None
         self._params: list[dict[str, Any]] | None = None
 
     def serve(self) -> int:
@@ -265,7 +109,10 @@ class Worker:
         package_dir = Path(header["package"])
         answer: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"]}
         try:
-            model = Model(card, package_dir, header["device"])
+            # only now: numpy takes a while on a cold machine, and an environment without it is a problem to report
+            from crema.loaded_model import LoadedModel, read_examples
+
+            model = LoadedModel(card, package_dir, header["device"])
             examples = read_examples(card, package_dir, header.get("warmup"), model.batch.shape[1:])
             curve = model.warm_up(examples)
         except BaseException as error:
@@ -287,9 +134,6 @@ class Worker:
         started = time.monotonic()
         try:
             outcomes = model.run(n, params)
-        except BatchInvalid as error:
-            self._link.send({**answer, "error": {"code": "model_output_invalid", "message": str(error)}})
-            return
         except BaseException as error:
             self._link.send({**answer, "error": _described(error)})
             return
@@ -311,9 +155,11 @@ def _keep_within(outcomes: list[bytes], limit: int) -> None:
 
 
 def _described(error: BaseException) -> dict[str, Any]:
-    """What the host keeps of an exception: one line, and the model's traceback without this module's own frames."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    """What the host keeps of an exception: one line, and the model's traceback without the light ring's own frames."""
+    if isinstance(error, BatchInvalid):
+        return {"code": "model_output_invalid", "message": str(error)}
+    ring, trace = Path(__file__).parent, error.__traceback__
+    while trace is not None and Path(trace.tb_frame.f_code.co_filename).parent == ring:
         trace = trace.tb_next
     text = "".join(traceback.format_exception(type(error), error, trace))
     line = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]

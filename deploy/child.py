@@ -120,11 +120,14 @@ class Child:
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"child {self.name}")
 
     def terminate(self) -> None:
-        """Ask it to drain, and start it no more. Does not wait."""
+        """Ask it to drain, and start it no more. Does not wait.
+
+        By SIGINT, which tells a tier that the whole cluster ends: a coordinator then takes no more calls at once.
+        """
         self._stopping.set()
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
+                self._process.send_signal(signal.SIGINT)
 
     def kill(self, reason: str | None = None) -> None:
         """End the process and everything in its session now. Without `terminate` before, it is started again."""

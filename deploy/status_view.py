@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from crema.host.config import RefusedPackage
 from deploy.child import Child
 from deploy.version import ServedVersion
 
@@ -23,6 +24,7 @@ def status_document(
     coordinators: Iterable[Child],
     preprocessors: Iterable[Child],
     versions: Iterable[ServedVersion],
+    refused: Iterable[RefusedPackage] = (),
 ) -> dict[str, Any]:
     """`{"processes": […], "models": […], …}`. `state` is the supervisor's own: starting, ready or draining."""
     versions = list(versions)
@@ -42,7 +44,7 @@ def status_document(
         "state": state,
         "urls": urls,
         "processes": processes,
-        "models": [_version(served) for served in versions],
+        "models": [*map(_version, versions), *map(_refused, refused)],
     }
 
 
@@ -65,6 +67,19 @@ def _processes(
 
 def _ports(child: Child) -> dict[str, int]:
     return {name: child.ports[name] for name in SHOWN_PORTS if name in child.ports}
+
+
+def _refused(package: RefusedPackage) -> dict[str, Any]:
+    """A package that was never started, because its manifest is wrong."""
+    return {
+        "model": package.name,
+        "version": package.version,
+        "state": "failed",
+        "replicas": 0,
+        "ready": 0,
+        "default": False,
+        "problem": package.problem,
+    }
 
 
 def _version(served: ServedVersion) -> dict[str, Any]:

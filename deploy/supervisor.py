@@ -101,13 +101,18 @@ class Supervisor:
         """The status document (design: 6.3)."""
         state = "draining" if self._is_stopping.is_set() else "ready" if self._is_serving else "starting"
         return status_document(
-            cluster=str(self._config.path), state=state, urls=self._fleet.urls(), **self._fleet.parts()
+            cluster=str(self._config.path),
+            state=state,
+            urls=self._fleet.urls(),
+            refused=self._cluster.refused,
+            **self._fleet.parts(),
         )
 
     # -- starting --------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
         await self._prepare()
+        self._show_refused()
         self._fleet.publish()
         self._fleet.start_preprocessors()
         # before the models: a caller who comes early is told that they are starting
@@ -130,6 +135,16 @@ class Supervisor:
         await check_free(self._config.coordinator.listen, "coordinator.listen")
         await check_free(self._config.coordinator.operations, "coordinator.operations")
         self._gpus = await asyncio.to_thread(find_gpus)
+
+    def _show_refused(self) -> None:
+        """Packages that nobody asked for by name and whose manifests are wrong."""
+        for package in self._cluster.refused:
+            log.error(
+                "package_refused",
+                version=f"{package.name}@{package.version}",
+                mistakes=list(map(str, package.mistakes)),
+            )
+            self._display.line("FAILED", f"{package.name}@{package.version}", problem=package.problem)
 
     async def _start_versions(self) -> None:
         """Environments one after the other, because building one takes the whole machine; the minions of one version

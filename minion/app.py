@@ -11,9 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -33,6 +30,7 @@ from minion.gate import Gate
 from minion.meters import Meters
 from minion.peers import Peers
 from minion.request import Item, RequestReader
+from minion.run_folder import RunFolder, remove_abandoned
 from minion.state import Life, State
 from minion.worker_keeper import WorkerKeeper
 from minion.worker_process import OnAnswer, WorkerPlan, WorkerProcess
@@ -117,14 +115,14 @@ class Minion:
 
 async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> None:
     """Run one minion until it is asked to stop."""
-    own_ring = None
-    if args.light is None:
-        own_ring = Path(tempfile.mkdtemp(prefix="crema-light-"))
+    remove_abandoned()
+    folder = RunFolder()
     plan = WorkerPlan(
         python=args.python,
         package_dir=manifest.package_dir,
         card=manifest.card(),
-        light_ring=args.light or make_light_ring(own_ring or Path()),
+        light_ring=args.light or make_light_ring(folder.path / "light"),
+        run_folder=folder.path,
         device=args.device,
         warmup=args.warmup,
         load_s=manifest.load_s,
@@ -132,10 +130,10 @@ async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> Non
     minion = Minion(manifest, plan)
     ports = await minion.start(args.channel, args.http)
     announce(args, ports)
-    log.info("listening", **ports)
+    limits = {"places": plan.card["gate"]["max_pending"], **plan.card["batching"], **plan.card["slo"]}
+    log.info("listening", device=args.device, **ports, **limits)
     # what is loaded now stays: the collector need not walk through it again
     gc.freeze()
     await stop.wait()
     await minion.drain(0.0 if is_orphan(args) else DRAIN_S)
-    if own_ring is not None:
-        shutil.rmtree(own_ring, ignore_errors=True)
+    folder.remove()

@@ -33,6 +33,7 @@ from minion.worker_process import Loaded, WorkerLost, WorkerProcess
 # How soon an item whose deadline passes while no batch is formed gets its answer.
 _SWEEP_S: Final = 0.1
 _NOT_READY_LEAST_S: Final = 0.1
+_LOGGED_IDS: Final = 32
 _NOT_READY_MOST_S: Final = 60.0
 
 log = structlog.get_logger(__name__)

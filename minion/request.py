@@ -45,7 +45,7 @@ class Request:
 
     __slots__ = (
         "arrived_at", "caller", "deadline", "is_abandoned", "items", "key", "lane", "left", "n", "outcomes", "params",
-        "request_id", "started_at",
+        "request_id", "started_at", "traceparent",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,7 @@ class Request:
         lane: Lane,
         params: list[dict[str, Any] | None],
         request_id: str | None,
+        traceparent: str | None,
     ) -> None:
         self.caller = caller
         self.key = key
@@ -66,6 +67,7 @@ class Request:
         self.params = params
         self.n = self.left = len(params)
         self.request_id = request_id
+        self.traceparent = traceparent
         self.outcomes: list[bytes] = [b""] * self.n
         self.items: list[Item] = []
         self.started_at = arrived_at
@@ -139,7 +141,9 @@ class RequestReader:
         request_id = message.get("request_id")
         if request_id is not None and (type(request_id) is not str or len(request_id) > 128):
             raise invalid("request_id must be a string of at most 128 characters")
-        return Request(caller, key, now, remaining_s, lane, params, request_id)
+        trace = message.get("traceparent")
+        traceparent = trace if type(trace) is str and len(trace) <= 128 else None
+        return Request(caller, key, now, remaining_s, lane, params, request_id, traceparent)
 
     def _read_item(self, item: Any, index: int) -> dict[str, Any] | None:
         if type(item) is not dict:

@@ -5,7 +5,6 @@ What a worker may inherit is listed; everything else, the cluster token first of
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -47,9 +46,9 @@ def worker_environment(inherited: Mapping[str, str], light_ring: Path, scratch: 
     return environment
 
 
-def make_scratch() -> Path:
-    """An empty folder for one worker: its working directory, home and place for temporary files."""
-    return Path(tempfile.mkdtemp(prefix="crema-worker-", dir=os.environ.get("TMPDIR")))
+def make_scratch(folder: Path) -> Path:
+    """An empty folder in `folder` for one worker: its working directory, home and place for temporary files."""
+    return Path(tempfile.mkdtemp(prefix="worker-", dir=folder))
 
 
 def remove_scratch(scratch: Path) -> None:

@@ -37,12 +37,14 @@ _CLOSE_GRACE_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """What a worker is started with. `python` is the interpreter of the model's virtualenv; `load_s` bounds loading."""
+    """What a worker is started with. `python` is the interpreter of the model's virtualenv; its scratch folder is made
+    in `run_folder`; `load_s` bounds loading."""
 
     python: Path
     package_dir: Path
     card: dict[str, Any]
     light_ring: Path
+    run_folder: Path
     device: str
     warmup: Path | None
     load_s: float
@@ -160,7 +162,7 @@ class WorkerProcess:
     # -- starting and ending -------------------------------------------------------------------------------------------
 
     async def _spawn(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._scratch = make_scratch()
+        self._scratch = make_scratch(self._plan.run_folder)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)

@@ -79,5 +79,4 @@ def _stop_on_signals(supervisor: Supervisor, folder: StateFolder, console: Conso
 def _log_to(folder: StateFolder, level: str) -> None:
     """This process's own log goes where those of its children are; the terminal is for what people need to know."""
     log_file = os.fdopen(folder.log_file("supervisor").open(), "a", buffering=1)
-    with contextlib.redirect_stderr(log_file):  # where `configure_logs` writes is decided when it is called
-        configure_logs("supervisor", level)
+    configure_logs("supervisor", level, stream=log_file)

@@ -28,7 +28,7 @@ from crema.host.config_parts import (
 from crema.host.manifest import Manifest, ManifestError, load_manifest
 from crema.host.manifest_parts import AsTuple
 from crema.host.mistakes import Strict, read_model
-from crema.host.packages import PackageFolder, find_packages
+from crema.host.packages import PackageFolder, Packages, find_packages
 from crema.host.yaml_source import Mistake, SourceError, YamlSource
 
 __all__ = [
@@ -135,11 +135,27 @@ class ResolvedModel:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedPackage:
+    """A package that the file does not name and whose manifest is wrong: reported, and in nobody's way."""
+
+    name: str
+    version: str
+    mistakes: tuple[Mistake, ...]
+
+    @property
+    def problem(self) -> str:
+        """The first mistake, in one line."""
+        more = f" (and {len(self.mistakes) - 1} more)" if len(self.mistakes) > 1 else ""
+        return str(self.mistakes[0]).partition("\n")[0] + more
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedCluster:
     """Everything that starting a cluster needs to know. `models` is sorted by name."""
 
     config: ClusterConfig
     models: Mapping[str, ResolvedModel]
+    refused: tuple[RefusedPackage, ...] = ()
 
     @property
     def default_models(self) -> tuple[str, ...]:
@@ -160,11 +176,21 @@ def load_cluster(path: Path) -> ClusterConfig:
 
 
 def resolve_cluster(config: ClusterConfig) -> ResolvedCluster:
-    """Reads the manifest of every version to serve. Raises ConfigError with the mistakes of all of them."""
+    """Reads the manifest of every version to serve.
+
+    Raises ConfigError with the mistakes of all versions that the file names. A model that merely lies in the packages
+    folder serves its newest version whose manifest is good; what is newer and wrong is `refused`.
+    """
     packages = find_packages(config.packages_dir)
     mistakes: list[Mistake] = []
     models: dict[str, ResolvedModel] = {}
+    refused: list[RefusedPackage] = []
     for name in sorted({*packages.by_name, *config.models}):
+        if name not in config.models and name not in config.default_models:
+            newest = _newest_good(packages, name, refused)
+            if newest is not None:
+                models[name] = ResolvedModel(name, newest.version, {}, (newest,))
+            continue
         wanted = config.models.get(name, ModelConfig())
         versions = []
         for version in served_versions(wanted.model_dump(), packages.versions(name)):
@@ -190,7 +216,19 @@ def resolve_cluster(config: ClusterConfig) -> ResolvedCluster:
             )
     if mistakes:
         raise ConfigError(mistakes)
-    return ResolvedCluster(config, models)
+    return ResolvedCluster(config, models, tuple(refused))
+
+
+def _newest_good(packages: Packages, name: str, refused: list[RefusedPackage]) -> ResolvedVersion | None:
+    """The newest version of an unnamed model that can be read; those newer that cannot go to `refused`."""
+    for folder in reversed(packages.by_name[name]):
+        try:
+            manifest = load_manifest(folder.path, shown_as=folder.manifest_shown_as)
+        except ManifestError as error:
+            refused.append(RefusedPackage(name, str(folder.version), tuple(error.mistakes)))
+        else:
+            return _resolved(folder, manifest, VersionConfig())
+    return None
 
 
 def _resolved(folder: PackageFolder, manifest: Manifest, wanted: VersionConfig) -> ResolvedVersion:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
+from typing import TextIO
 
 import structlog
 
 
-def configure_logs(tier: str, level: str = "info", **bound: str) -> None:
-    """Set structlog up for this process; `tier` and `bound` stand in every event. Call once, in the entry point."""
+def configure_logs(
+    tier: str, level: str = "info", bound: Mapping[str, str] | None = None, *, stream: TextIO | None = None
+) -> None:
+    """Set structlog up for this process; `tier` and `bound` stand in every event. Call once, in the entry point.
+
+    `stream` is where the lines go; default: standard error.
+    """
+    stream = sys.stderr if stream is None else stream
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
@@ -20,13 +28,13 @@ def configure_logs(tier: str, level: str = "info", **bound: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(tier=tier, **bound)
+    structlog.contextvars.bind_contextvars(tier=tier, **(bound or {}))
     # the HTTP library's own warnings and errors go the same way; its access log stays off
     logging.basicConfig(
         level=logging.WARNING,
-        stream=sys.stderr,
+        stream=stream,
         format='{"level": "%(levelname)s", "logger": "%(name)s", "event": "%(message)s"}',
     )

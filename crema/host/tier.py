@@ -26,10 +26,13 @@ class Stop:
     """Set once, by SIGTERM or SIGINT: begin to drain. A second signal ends the process at once."""
 
     def __init__(self) -> None:
+        self.is_final = False
+        """Whether it was SIGINT: everything around this process ends too, so nobody has to be turned away gently."""
         self._event = asyncio.Event()
 
-    def request(self) -> None:
+    def request(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Begin to drain."""
+        self.is_final = number == signal.SIGINT
         self._event.set()
 
     @property
@@ -114,19 +117,19 @@ def run(tier: str, args: argparse.Namespace, main: Callable[[Stop], Awaitable[No
     if args.parent_pid is not None:
         die_with_parent(args.parent_pid)
     raise_malloc_thresholds()
-    configure_logs(tier, args.log_level, **bound)
+    configure_logs(tier, args.log_level, bound)
 
     async def live() -> None:
         stop = Stop()
         loop = asyncio.get_running_loop()
 
-        def on_signal() -> None:
+        def on_signal(number: signal.Signals) -> None:
             if stop.is_requested:
                 os._exit(1)
-            stop.request()
+            stop.request(number)
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, on_signal)
+            loop.add_signal_handler(number, on_signal, number)
         await main(stop)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from deploy.running_cluster import NotRunning, find_cluster
+from deploy.state_folder import StateFolder
 
 PATIENCE_S = 60.0
 # A coordinator that was called lately takes calls for five more seconds when it is stopped.
@@ -262,6 +263,8 @@ def end(cluster: RunningCluster) -> None:
     for pid in filter(is_alive, cluster.seen):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    # the next start of a killed cluster would remove it, and there is none
+    shutil.rmtree(StateFolder(cluster.folder / ".crema").scratch, ignore_errors=True)
 
 
 def is_alive(pid: int) -> bool:

@@ -50,10 +50,14 @@ class MinionProcess:
         self.ports: dict[str, int] = json.loads(announced)
 
     def end(self) -> None:
-        """Kill it if it still runs."""
+        """Stop it, the hard way if need be."""
         if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
             self.process.kill()
-        self.process.wait()
+            self.process.wait()
         self._folder.cleanup()
 
 

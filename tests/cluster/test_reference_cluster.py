@@ -165,7 +165,7 @@ def test_equal_locks_share_one_environment_and_the_onnx_one_has_no_torch(cluster
 
 
 def test_every_model_runs_in_a_process_of_its_own(cluster: RunningCluster) -> None:
-    hosts = {model: cluster.pids("minion", None, model) for model in MODELS}
+    hosts = {model: cluster.pids("minion", "host", model) for model in MODELS}
     workers = {model: cluster.pids("minion", "worker", model) for model in MODELS}
     assert len({pid for pids in [*hosts.values(), *workers.values()] for pid in pids}) == 6
 

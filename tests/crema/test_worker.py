@@ -17,7 +17,8 @@ import pytest
 from crema import wire
 from crema.host.light_ring import make_light_ring
 from crema.host.manifest import load_manifest
-from crema.worker import Link, Model, Worker, read_examples
+from crema.loaded_model import LoadedModel, read_examples
+from crema.worker import Link, Worker
 
 TOYS = Path(__file__).parent.parent / "models"
 
@@ -241,26 +242,26 @@ def card(**more: Any) -> dict[str, Any]:
 
 
 def test_a_model_that_raises_for_every_batch_does_not_load(tmp_path: Path) -> None:
-    model = Model(card(), write_model(tmp_path / "p", "raise RuntimeError('broken')"), "cpu")
+    model = LoadedModel(card(), write_model(tmp_path / "p", "raise RuntimeError('broken')"), "cpu")
     with pytest.raises(RuntimeError, match="broken"):
         model.warm_up([])
 
 
 def test_a_model_that_refuses_only_zeros_loads(tmp_path: Path) -> None:
     predict = "assert batch.any(); return [0] * len(batch)"
-    model = Model(card(), write_model(tmp_path / "p", predict), "cpu")
+    model = LoadedModel(card(), write_model(tmp_path / "p", predict), "cpu")
     assert [n for n, _ in model.warm_up([np.ones(4, np.uint8)])] == [1]
 
 
 def test_items_that_err_in_the_warm_up_do_not_matter(tmp_path: Path) -> None:
-    model = Model(card(), write_model(tmp_path / "p", "return [ValueError('no')] * len(batch)"), "cpu")
+    model = LoadedModel(card(), write_model(tmp_path / "p", "return [ValueError('no')] * len(batch)"), "cpu")
     assert [n for n, _ in model.warm_up([])] == [1, 4]
 
 
 def test_a_boolean_tensor_holds_only_truth(tmp_path: Path) -> None:
     spec = {"kind": "tensor", "shape": [4], "dtype": "bool"}
     package = write_model(tmp_path / "p", "return [int(item.view('u1').sum()) for item in batch]")
-    model = Model(card(input=spec), package, "cpu")
+    model = LoadedModel(card(input=spec), package, "cpu")
     model.pixels[:4] = bytes([0, 1, 2, 255])
     assert [msgpack.unpackb(each) for each in model.run(1, None)] == [{"ok": 3}]
 
@@ -276,12 +277,12 @@ def test_a_model_reads_only_files_of_its_own_package(
     (tmp_path / "other").write_text("x")
     (package / "leads_out").symlink_to(tmp_path / "other")
     with pytest.raises(error):
-        Model(card(), package, "cpu")
+        LoadedModel(card(), package, "cpu")
 
 
 def test_the_entrypoint_must_be_in_the_module(tmp_path: Path) -> None:
     with pytest.raises(AttributeError, match="the module model has no Nothing"):
-        Model(card(entrypoint="model:Nothing"), write_model(tmp_path / "p", "return []"), "cpu")
+        LoadedModel(card(entrypoint="model:Nothing"), write_model(tmp_path / "p", "return []"), "cpu")
 
 
 def test_a_worker_sees_nothing_of_crema_but_the_light_ring(tmp_path: Path) -> None:

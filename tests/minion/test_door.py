@@ -7,6 +7,8 @@ from typing import Any
 
 import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crema.errors import CremaError
 from minion.door import parse
@@ -77,3 +79,14 @@ def test_a_member_that_is_named_twice_is_named_in_the_error() -> None:
 )
 def test_msgpack_is_read_strictly(body: bytes) -> None:
     assert refused(body).code == "invalid_request"
+
+
+@given(st.binary(max_size=60).flatmap(lambda tail: st.sampled_from([tail, b"{" + tail, b"\x82\xa1a" + tail])))
+def test_no_body_is_anything_but_a_map_or_a_typed_error(body: bytes) -> None:
+    try:
+        is_msgpack, message = parse(body)
+    except CremaError:
+        return
+    assert type(message) is dict
+    assert all(type(name) is str for name in message)
+    assert is_msgpack in (True, False)

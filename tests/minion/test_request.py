@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crema.errors import CremaError
 from minion.request import Done, Request, RequestReader
@@ -115,3 +117,23 @@ def test_an_image_model_takes_pixels_by_height_and_width() -> None:
     reader = RequestReader(tensor_card(input={"kind": "image", "size": [6, 2]}))
     assert reader.shape == [2, 6, 3]
     assert reader.item_bytes == 36
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["shape", "dtype", "params", "words", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["items", "remaining_ms", "lane", "request_id", "traceparent"]), ANYTHING)
+)
+def test_whatever_a_header_says_it_is_a_request_or_a_typed_error(message: dict[str, Any]) -> None:
+    try:
+        READER.read(message, Nobody(), 1, 100.0)
+    except CremaError as error:
+        assert error.code in ("invalid_request", "deadline_exceeded")

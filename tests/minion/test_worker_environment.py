@@ -40,8 +40,9 @@ def test_a_worker_may_write_bytecode() -> None:
     )
 
 
-def test_a_scratch_folder_is_empty_and_goes_with_all_that_is_in_it() -> None:
-    scratch = make_scratch()
+def test_a_scratch_folder_is_empty_and_goes_with_all_that_is_in_it(tmp_path: Path) -> None:
+    scratch = make_scratch(tmp_path)
+    assert scratch.parent == tmp_path
     assert list(scratch.iterdir()) == []
     (scratch / "folder").mkdir()
     (scratch / "folder" / "file").write_text("x")

@@ -294,6 +294,23 @@ def test_a_broken_manifest_that_is_not_served_stops_nothing(folder: Path) -> Non
     assert resolved(folder, GOOD).models["captions"].default == "1.10"
 
 
+def test_a_broken_newest_version_of_a_model_nobody_names_is_refused_and_the_one_before_serves(folder: Path) -> None:
+    put_package(folder / "models", "embeddings", "1.0")
+    put_package(folder / "models", "embeddings", "1.1", MANIFEST.replace("type: score", "type: number"))
+    cluster = resolved(folder, GOOD)
+    assert cluster.models["embeddings"].default == "1.0"
+    [package] = cluster.refused
+    assert (package.name, package.version) == ("embeddings", "1.1")
+    assert package.problem.startswith("embeddings/1.1/model.yaml:7:10: output.type: must be ")
+
+
+def test_a_model_nobody_names_without_one_good_version_is_only_refused(folder: Path) -> None:
+    put_package(folder / "models", "embeddings", "1.0", "nonsense")
+    cluster = resolved(folder, GOOD)
+    assert "embeddings" not in cluster.models
+    assert [package.name for package in cluster.refused] == ["embeddings"]
+
+
 def test_a_good_file_is_read(folder: Path) -> None:
     config = load_cluster(written(folder, GOOD))
     assert config.coordinator.listen == Address("127.0.0.1", 8000)

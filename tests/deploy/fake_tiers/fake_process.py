@@ -66,6 +66,7 @@ def run(tier: str, ports: tuple[str, ...], body: dict[str, object]) -> None:
     write("started " + " ".join(arguments))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
     announced = dict.fromkeys(ports, server.server_address[1])
     os.write(args.announce_fd, json.dumps(announced).encode() + b"\n")
     os.close(args.announce_fd)
