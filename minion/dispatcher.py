@@ -140,6 +140,7 @@ class Dispatcher:
                 self._meters.abandoned.inc()
         if not request.items:  # its pixels had not all come
             self._meters.abandoned.inc(request.n)
+        request.items = []
         self._scatter.leave(request.left)
 
     def load(self) -> dict[str, Any]:

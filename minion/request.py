@@ -127,7 +127,7 @@ class RequestReader:
         remaining_ms = message.get("remaining_ms")
         if remaining_ms is None:
             remaining_s = math.inf
-        elif type(remaining_ms) in _NUMBER and 0 <= remaining_ms < math.inf:
+        elif type(remaining_ms) in _NUMBER and 0 <= remaining_ms < _ENDLESS_MS:
             remaining_s = remaining_ms / 1000
             if remaining_s <= 0:
                 raise CremaError("deadline_exceeded", "no time was left when the request arrived; allow more")
@@ -165,3 +165,5 @@ def invalid(message: str) -> CremaError:
 
 
 _NUMBER: Final = (int, float)
+# thousands of years; a whole number beyond what a float holds is refused here instead of raising below
+_ENDLESS_MS: Final = 1e15

@@ -60,6 +60,8 @@ class Scatter:
         for request in complete:
             observe(now - request.arrived_at)
             request.caller.answer(request, done)
+            # a request and its items hold each other: let go here, or the pixels stay until the garbage collector comes
+            request.items = []
 
     def settle(self, items: Sequence[Item], outcome: bytes, done: Done) -> None:
         """The same outcome for all."""

@@ -166,6 +166,7 @@ class Intake:
         call.permit.leave()
         if call.job is not None:
             self._pool.abandon(call.job)
+            call.job = None
 
     def _job_done(self, call: Call, job: Job) -> None:
         if job.error is None and len(job.pixels) != total_bytes(call.specs):
@@ -185,7 +186,8 @@ class Intake:
             self._meters.answered(error.status, total_s)
             self._answer_error(call.channel, call.frame_id, error)
             return
-        job = call.job
+        # a call and its job hold each other: let go here, or the pixels stay until the garbage collector comes
+        job, call.job = call.job, None
         assert job is not None and job.answer is not None and job.started_at is not None
         timing = job.answer["timing"]
         queue_ms = (job.started_at - call.arrived_at) * 1000

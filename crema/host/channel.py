@@ -193,6 +193,10 @@ class Channel(asyncio.BufferedProtocol):
                     position = filled
                     break
                 continue
+            if header["kind"] == "error" and header["id"] == 0:
+                self._refused(header)
+                position = filled
+                break
             keep = self._receiver.header_received(self, header, payload_bytes)
             here = min(payload_bytes, filled - position)
             if not keep:
@@ -220,9 +224,7 @@ class Channel(asyncio.BufferedProtocol):
     def _greet(self, header: dict[str, Any], payload_bytes: int) -> bool:
         """Check the first frame. Returns whether the connection may go on."""
         if header["kind"] == "error":
-            error = header.get("error")
-            message = error.get("message") if isinstance(error, dict) else None
-            self.abort(ChannelLost(f"refused by the peer: {message}"))
+            self._refused(header)
             return False
         role = header.get("role")
         if header["kind"] != "hello" or header["id"] != 0 or payload_bytes or role not in ROLES:
@@ -244,6 +246,12 @@ class Channel(asyncio.BufferedProtocol):
         self.peer = role
         self._receiver.channel_opened(self)
         return True
+
+    def _refused(self, header: dict[str, Any]) -> None:
+        """The peer said why it closes, before its hello or after (it may have sent that before it read ours)."""
+        error = header.get("error")
+        message = error.get("message") if isinstance(error, dict) else None
+        self.abort(ChannelLost(f"refused by the peer: {message}"))
 
     def _refuse(self, code: str, message: str, error: Exception | None) -> None:
         """Say why, then close once it has gone out."""

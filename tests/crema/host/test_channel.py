@@ -330,6 +330,17 @@ async def test_a_call_without_a_connection_fails_at_once() -> None:
         await client.call({"kind": "infer"}, b"x")
 
 
+async def test_a_client_learns_why_it_was_refused() -> None:
+    server = ChannelServer(Echo(), "minion", frozenset({"preprocessor"}))
+    port = await server.start("127.0.0.1", 0)
+    client = ChannelClient(f"127.0.0.1:{port}", "coordinator", "minion")
+    client.start()
+    await until(lambda: client.last_error is not None)
+    assert "a coordinator may not connect here" in str(client.last_error)
+    await client.close()
+    await server.close()
+
+
 async def test_connections_beyond_the_cap_are_refused() -> None:
     server = ChannelServer(Echo(), "minion", frozenset({"coordinator"}), max_connections=1)
     port = await server.start("127.0.0.1", 0)
