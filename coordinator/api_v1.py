@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -14,15 +15,16 @@ import msgpack
 import msgspec
 from aiohttp import web
 
+from coordinator.answers import tenth
 from coordinator.body import BATCH, ONE_IMAGE, Limits, read_body
 from coordinator.call import Call, Image, read_batch, read_call
 from coordinator.directory import Directory
-from coordinator.fanout import Fanout, Outcome
+from coordinator.fanout import Fanout
 from coordinator.gate import Gate
 from coordinator.media import Way
-from coordinator.merge import Merged, Part, is_finite, merge, part_error, sealed
+from coordinator.merge import Merged, finish, merge
 from coordinator.model_list import describe
-from coordinator.plan import Plan, PlannedModel, Planner
+from coordinator.plan import Plan, Planner
 from coordinator.router import Router
 from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
@@ -50,7 +52,7 @@ class ApiV1:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self.last_call = -1e9
-        """When the last call came, in the loop's time."""
+        """When the last call came, as a time of `monotonic`."""
 
     @property
     def routes(self) -> list[Route]:
@@ -101,29 +103,36 @@ class ApiV1:
 
         async def work() -> None:
             for index, image in waiting:
-                items[index], retry_after_s = await self._item(visit, f"{visit.request_id}.{index}", image, plan, as_msgpack)
+                items[index], retry_after_s = await self._item(
+                    visit, f"{visit.request_id}.{index}", image, plan, as_msgpack
+                )
                 after_s.append(retry_after_s or 0)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(BATCH_WIDTH, len(images))):
                 group.create_task(work())
         visit.status, visit.code = 200, "ok"
-        total_ms = round((self._loop.time() - visit.started) * 1000, 1)
+        visit.images = len(items)
+        visit.problems = sum(item["kind"] == "problem" for item in items)
+        total_ms = tenth((monotonic() - visit.started) * 1000)
         headers = {"Server-Timing": f"total;dur={total_ms}"}
         if max(after_s):
             headers["Retry-After"] = str(max(after_s))
-        return _answer({"id": visit.request_id, "items": items, "timing": {"total_ms": total_ms}}, headers, as_msgpack)
+        body = {"id": visit.request_id, "items": items, "timing": {"total_ms": total_ms}}
+        return _answer(body, headers, as_msgpack)
 
     async def _item(
         self, visit: Visit, item_id: str, image: Image, plan: Plan, as_msgpack: bool
     ) -> tuple[dict[str, Any], int | None]:
+        """The element of `items` for one image, and its part of `Retry-After`."""
         try:
             if isinstance(image, CremaError):
                 raise image
             merged = await self._run(visit, item_id, image, plan, as_msgpack)
         except CremaError as error:
             after_ms = error.retry_after_ms
-            return {"kind": "problem", **problem(error, item_id)}, None if after_ms is None else retry_after_seconds(after_ms)
+            after_s = None if after_ms is None else retry_after_seconds(after_ms)
+            return {"kind": "problem", **problem(error, item_id)}, after_s
         kind = "answer" if merged.status == 200 else "problem"
         return {"kind": kind, **merged.body}, merged.retry_after_s
 
@@ -148,18 +157,22 @@ class ApiV1:
         handle: Callable[[web.BaseRequest, Visit], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         """Runs a handler as a visit: the deadline's clock starts, problems become documents, the end is observed."""
-        self.last_call = started = self._loop.time()
+        self.last_call = started = monotonic()
         visit = Visit(request, where, started)
         try:
             return await handle(request, visit)
         except CremaError as error:
             visit.status, visit.code = error.status, error.code
-            return problem_response(error, visit.request_id)
+            response = problem_response(error, visit.request_id)
+            if not request.content.is_eof():
+                # the rest of the body is not wanted: the connection ends with this answer
+                response.force_close()
+            return response
         except (asyncio.CancelledError, ConnectionError):
             visit.status, visit.code = CALLER_LEFT, "caller_left"
             raise
         finally:
-            self._observer.end(visit, self._loop.time())
+            self._observer.end(visit, monotonic())
 
     async def _read(
         self, request: web.BaseRequest, visit: Visit, limits: Limits, read: ReadCall
@@ -186,7 +199,9 @@ class ApiV1:
         plan = self._planner.plan(request.rel_url.raw_query_string, call.sources, violations)
         return list(call.images), plan
 
-    async def _run(self, visit: Visit, request_id: str, image: Buffer, plan: Plan, as_msgpack: bool) -> Merged:
+    async def _run(
+        self, visit: Visit, request_id: str, image: Buffer, plan: Plan, as_msgpack: bool
+    ) -> Merged:
         """One image through the tiers. Raises CremaError when it could not be prepared."""
         fanout = Fanout(
             self._directory,
@@ -203,35 +218,22 @@ class ApiV1:
         finally:
             # a caller who left takes everything downstream along
             fanout.cancel()
-        if visit.where == "analyze":
-            visit.preprocess_ms = fanout.preprocess_ms
-            visit.image = fanout.image
+        visit.preprocess_ms = fanout.preprocess_ms
+        visit.image = fanout.image
         if fanout.failure is not None:
             raise fanout.failure
-        parts = [_part(planned, outcome, as_msgpack) for planned, outcome in zip(plan.models, fanout.outcomes, strict=True)]
-        visit.parts = parts if not visit.parts else [*visit.parts, *parts]
+        parts = [part for part in fanout.parts if part is not None]
+        for part in parts:
+            finish(part, as_msgpack)
+        visit.parts = [*visit.parts, *parts] if visit.parts else parts
         timing = {
-            "preprocess_ms": round(fanout.preprocess_ms, 1),
-            "total_ms": round((self._loop.time() - visit.started) * 1000, 1),
+            "preprocess_ms": tenth(fanout.preprocess_ms),
+            "total_ms": tenth((monotonic() - visit.started) * 1000),
         }
-        return merge(request_id, parts, fanout.image, timing)
-
-
-def _part(planned: PlannedModel, outcome: Outcome | None, as_msgpack: bool) -> Part:
-    """A model's outcome as a part of the answer: outputs sealed, errors within the table."""
-    served = planned.served
-    assert outcome is not None  # a fan-out that ended without a failure has every outcome
-    if outcome.error is not None:
-        return Part(planned.key, served.model, served.version_text, planned.is_required, error=part_error(outcome.error))
-    if as_msgpack:
-        output, is_good = outcome.output, is_finite(outcome.output)
-    else:
-        output = sealed(outcome.output)
-        is_good = output is not None
-    if not is_good:
-        error = CremaError("model_output_invalid", "the model's output holds a number that is not finite; report it to the model's owner")
-        return Part(planned.key, served.model, served.version_text, planned.is_required, error=error)
-    return Part(planned.key, served.model, served.version_text, planned.is_required, output, outcome.timing)
+        merged = merge(request_id, parts, fanout.image, timing)
+        if merged.code == "partial":
+            self._observer.partial()
+        return merged
 
 
 def wants_msgpack(request: web.BaseRequest) -> bool:
@@ -244,7 +246,9 @@ def wants_msgpack(request: web.BaseRequest) -> bool:
         kind, *params = (part.strip() for part in each.split(";"))
         if kind in quality:
             quality[kind] = _quality(params)
-    return quality["application/msgpack"] > 0 and quality["application/msgpack"] >= quality["application/json"]
+    return (
+        quality["application/msgpack"] > 0 and quality["application/msgpack"] >= quality["application/json"]
+    )
 
 
 def _quality(params: list[str]) -> float:
@@ -260,7 +264,9 @@ def _quality(params: list[str]) -> float:
 
 def _answer(body: dict[str, Any], headers: dict[str, str], as_msgpack: bool) -> web.Response:
     if as_msgpack:
-        return web.Response(body=msgpack.packb(body), headers={**headers, "Content-Type": "application/msgpack"})
+        return web.Response(
+            body=msgpack.packb(body), headers={**headers, "Content-Type": "application/msgpack"}
+        )
     return _respond(body, 200, headers, "application/json")
 
 

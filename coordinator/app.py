@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import structlog
@@ -20,6 +21,7 @@ from crema.host.metrics import Metrics
 from crema.host.service import Route, Service, health_routes, metrics_route
 
 DRAIN_S: Final = 25.0
+EXIT_WITHIN_S: Final = 29.0
 # A coordinator nobody has called for this long has nobody to keep waiting for when it stops.
 QUIET_S: Final = 10.0
 
@@ -36,8 +38,8 @@ class App:
         self.journal = Journal(TIER) if journal is None else journal
         self.is_draining = False
         self._follower: asyncio.Task[None] | None = None
-        observer = Observer(self.metrics, self.journal, self.gate)
-        self.api = ApiV1(self.directory, Router(), self.gate, observer)
+        self.observer = Observer(self.metrics, self.journal, self.gate)
+        self.api = ApiV1(self.directory, Router(), self.gate, self.observer)
         self.public = Service(self.public_routes(), cancels_handlers=True)
         self.operations = Service(self.operations_routes())
 
@@ -47,7 +49,7 @@ class App:
 
     def operations_routes(self) -> list[Route]:
         """What operators reach."""
-        return [metrics_route(self.metrics, self._refresh_gauges), *health_routes(self.readiness)]
+        return [metrics_route(self.metrics, self._refresh_metrics), *health_routes(self.readiness)]
 
     async def start(
         self, listen: tuple[str, int], operations: tuple[str, int], *, reuse_port: bool = False
@@ -76,7 +78,7 @@ class App:
 
     def is_quiet(self) -> bool:
         """Whether no call is in flight and none came lately."""
-        return self.gate.requests == 0 and asyncio.get_running_loop().time() - self.api.last_call > QUIET_S
+        return self.gate.requests == 0 and monotonic() - self.api.last_call > QUIET_S
 
     async def drain(self, grace_s: float, is_abandoned: Callable[[], bool] = lambda: False) -> None:
         """Unready at once; callers are taken for `grace_s` more, then what is in flight is finished.
@@ -86,11 +88,15 @@ class App:
         self.is_draining = True
         self.public.is_draining = True
         log.info("draining", in_flight=self.gate.requests)
-        loop = asyncio.get_running_loop()
-        end = loop.time() + grace_s
-        while loop.time() < end and not is_abandoned():
+        begun = monotonic()
+        while monotonic() < begun + grace_s and not is_abandoned():
             await asyncio.sleep(min(0.1, grace_s))
-        await self.public.close(DRAIN_S)
+        left_s = min(DRAIN_S, EXIT_WITHIN_S - (monotonic() - begun))
+        try:
+            async with asyncio.timeout(left_s + 0.5):
+                await self.public.close(left_s)
+        except TimeoutError:
+            log.warning("drain_cut_short", in_flight=self.gate.requests)
         if self._follower is not None:
             self._follower.cancel()
             await asyncio.gather(self._follower, return_exceptions=True)
@@ -99,8 +105,6 @@ class App:
         self.journal.flush()
         log.info("drained")
 
-    def _refresh_gauges(self) -> None:
-        labels = {"tier": TIER, "model": "", "version": ""}
-        self.metrics.pending.labels(**labels).set(self.gate.requests)
-        self.metrics.places.labels(**labels).set(self.gate.max_requests)
-        self.metrics.ready.labels(**labels).set(1 if self.readiness()[0] else 0)
+    def _refresh_metrics(self) -> None:
+        self.observer.refresh()
+        self.metrics.ready.labels(tier=TIER, model="", version="").set(1 if self.readiness()[0] else 0)

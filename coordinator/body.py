@@ -44,7 +44,9 @@ ONE_IMAGE: Final = Limits(MAX_IMAGE_BYTES, MAX_ENVELOPE_BYTES)
 BATCH: Final = Limits(MAX_BATCH_BYTES, MAX_BATCH_BYTES)
 
 
-async def read_body(request: web.BaseRequest, limits: Limits, hold: Callable[[int], None]) -> tuple[Way, bytes]:
+async def read_body(
+    request: web.BaseRequest, limits: Limits, hold: Callable[[int], None]
+) -> tuple[Way, bytes]:
     """The way in and the whole body. `hold(n)` is called for every n bytes that came, and may raise to stop.
 
     Raises CremaError: `unsupported_media_type` for a Content-Encoding or for first bytes that are no way in,
@@ -53,7 +55,10 @@ async def read_body(request: web.BaseRequest, limits: Limits, hold: Callable[[in
     content = request.content
     encoding = request.headers.get("Content-Encoding")
     if encoding is not None and encoding.strip().lower() != "identity":
-        raise CremaError("unsupported_media_type", "Content-Encoding is not taken; send the body as it is, images are compressed already")
+        raise CremaError(
+            "unsupported_media_type",
+            "Content-Encoding is not taken; send the body as it is, images are compressed already",
+        )
     try:
         if content.is_eof():
             # the usual case for small bodies: everything came with the headers
@@ -62,7 +67,9 @@ async def read_body(request: web.BaseRequest, limits: Limits, hold: Callable[[in
             return _way_in(body), body
         return await _Upload(request, limits, hold).read()
     except (RequestPayloadError, PayloadEncodingError):
-        raise invalid((), "the body's transfer encoding is broken, or it ended before its Content-Length") from None
+        raise invalid(
+            (), "the body's transfer encoding is broken, or it ended before its Content-Length"
+        ) from None
     except RuntimeError:
         if request.transport is None:
             raise ConnectionResetError("the caller left during the upload") from None
@@ -82,7 +89,8 @@ class _Upload:
         self._content = request.content
         self._limits = limits
         self._hold = hold
-        self._started = asyncio.get_running_loop().time()
+        self._way: Way | None = None
+        self._limit = limits.envelope_bytes
         self._chunks: list[bytes] = []
         self._received = 0
 
@@ -96,35 +104,38 @@ class _Upload:
         if declared is not None and declared > max(self._limits.image_bytes, self._limits.envelope_bytes):
             await self._first_bytes()
             raise self._refusal()
-        way: Way | None = None
-        limit = self._limits.envelope_bytes
-        while chunk := await self._more():
-            if way is None and (way := self._way()) is not None:
-                limit = self._limits.image_bytes if way == "image" else self._limits.envelope_bytes
-                if declared is not None and declared > limit:
-                    raise self._refusal()
-            if self._received > limit:
-                raise self._refusal()
-            self._hold(len(chunk))
-        body = b"".join(self._chunks)
-        return _way_in(body) if way is None else way, body
-
-    async def _more(self) -> bytes:
-        """The next bytes; b"" at the end. Raises CremaError when they are late."""
-        # while the average may not fall below the rate, this is when the next bytes must be here
-        allowed_s = min(BODY_TIMEOUT_S, max(RATE_GRACE_S, self._received / MIN_BYTES_PER_S))
+        allowed_s = RATE_GRACE_S
         try:
-            async with asyncio.timeout_at(self._started + allowed_s):
-                chunk: bytes = await self._content.readany()
+            async with asyncio.timeout(allowed_s) as timer:
+                began = asyncio.get_running_loop().time()
+                while chunk := await self._content.readany():
+                    self._take(chunk, declared)
+                    # while the average may not fall below the rate, this is when the next bytes must be here
+                    longer_s = min(BODY_TIMEOUT_S, self._received / MIN_BYTES_PER_S)
+                    if longer_s > allowed_s:
+                        allowed_s = longer_s
+                        timer.reschedule(began + allowed_s)
         except TimeoutError:
             raise CremaError(
                 "upload_too_slow",
                 f"{self._received} bytes of the body came in {allowed_s:g} s; a body has {BODY_TIMEOUT_S:g} s in all and "
                 f"must come at {MIN_BYTES_PER_S} bytes a second or more: send a smaller image or try a better connection",
             ) from None
+        body = b"".join(self._chunks)
+        return _way_in(body) if self._way is None else self._way, body
+
+    def _take(self, chunk: bytes, declared: int | None) -> None:
+        """Keep the next bytes. Raises CremaError when they are too many or no way in."""
         self._chunks.append(chunk)
         self._received += len(chunk)
-        return chunk
+        if self._way is None and (way := self._tell()) is not None:
+            self._way = way
+            self._limit = self._limits.image_bytes if way == "image" else self._limits.envelope_bytes
+            if declared is not None and declared > self._limit:
+                raise self._refusal()
+        if self._received > self._limit:
+            raise self._refusal()
+        self._hold(len(chunk))
 
     async def _first_bytes(self) -> None:
         try:
@@ -135,14 +146,18 @@ class _Upload:
         self._chunks.append(chunk)
         self._received += len(chunk)
 
-    def _way(self) -> Way | None:
+    def _tell(self) -> Way | None:
         """The way in, once enough bytes came to tell."""
         if self._received < HEAD_BYTES and not self._content.is_eof():
             return None
         if len(self._chunks) > 1:
             self._chunks = [b"".join(self._chunks)]
         head = self._chunks[0]
-        if may_become_json(head[:MAX_SPACE_BYTES]) and len(head) < MAX_SPACE_BYTES and not self._content.is_eof():
+        if (
+            may_become_json(head[:MAX_SPACE_BYTES])
+            and len(head) < MAX_SPACE_BYTES
+            and not self._content.is_eof()
+        ):
             return None
         return _way_in(head)
 
@@ -176,5 +191,7 @@ def _ends_in_large_image(seen: bytes, way: Way, body_bytes: int) -> bool:
         start = seen.find(b"\r\n\r\n", mark) + 4 if mark >= 0 else 3
         boundary = seen[: seen.find(b"\r\n")]
         return start > 3 and seen.find(b"\r\n" + boundary, start) < 0 and body_bytes - start > MAX_IMAGE_BYTES
-    mark = seen.rfind(b"\xa5bytes\xc6")  # the member `bytes`, then the byte of a bin with a length of four bytes
+    mark = seen.rfind(
+        b"\xa5bytes\xc6"
+    )  # the member `bytes`, then the byte of a bin with a length of four bytes
     return mark >= 0 and int.from_bytes(seen[mark + 7 : mark + 11], "big") > MAX_IMAGE_BYTES

@@ -48,7 +48,9 @@ def read_call(way: Way, body: bytes, violations: Violations) -> Call:
             violations.add(("image",), "is missing; send the photo as the form's part `image`")
             return Call((), sources)
         if len(form.images) > 1:
-            violations.add(("image",), f"may stand once (got {len(form.images)}); /v1/analyze/batch takes several")
+            violations.add(
+                ("image",), f"may stand once (got {len(form.images)}); /v1/analyze/batch takes several"
+            )
         return _call_of_one(_form_image(form.images[0], ("image",), violations), sources)
     members = decode_json(body) if way == "json" else decode_msgpack(body)
     _refuse_unknown(members, "image", violations)
@@ -62,19 +64,27 @@ def read_call(way: Way, body: bytes, violations: Violations) -> Call:
 def read_batch(way: Way, body: bytes, violations: Violations) -> Call:
     """The call of 1 to 32 images. As `read_call`, with everything that is wrong with one image in its place."""
     if way == "image":
-        raise invalid(("images",), "a batch is a form with repeated `image` parts, or a map with `images`; /v1/analyze takes one image")
+        raise invalid(
+            ("images",),
+            "a batch is a form with repeated `image` parts, or a map with `images`; /v1/analyze takes one image",
+        )
     if way == "form":
         form = read_form(body, _FORM_FIELDS, violations)
         sources = _form_sources(form.fields, violations)
         _check_number(len(form.images), violations)
-        return Call([_in_batch(_form_image, image, index) for index, image in enumerate(form.images[:MAX_IMAGES])], sources)
+        return Call(
+            [_in_batch(_form_image, image, index) for index, image in enumerate(form.images[:MAX_IMAGES])],
+            sources,
+        )
     members = decode_json(body) if way == "json" else decode_msgpack(body)
     _refuse_unknown(members, "images", violations)
     sources = [options_of_map(members, violations)]
     listed = members.get("images")
     if type(listed) is not list:
         what = "must be a list" if "images" in members else "is missing"
-        violations.add(("images",), f"{what}; write a list of 1 to {MAX_IMAGES} images such as {_example(way)}")
+        violations.add(
+            ("images",), f"{what}; write a list of 1 to {MAX_IMAGES} images such as {_example(way)}"
+        )
         return Call((), sources)
     _check_number(len(listed), violations)
 
@@ -151,7 +161,10 @@ def _image(value: Any, path: Path, way: str, violations: Violations) -> Image | 
     if data is None or not is_good:
         return None
     if name == "url":
-        return CremaError("url_fetch_disabled", f"fetching images by URL is switched off here; send the image itself: {_example(way)}")
+        return CremaError(
+            "url_fetch_disabled",
+            f"fetching images by URL is switched off here; send the image itself: {_example(way)}",
+        )
     return check_image(data) or data
 
 
@@ -172,7 +185,10 @@ def _from_base64(text: Any, path: Path, violations: Violations) -> bytes | None:
     try:
         data = binascii.a2b_base64(text, strict_mode=True)
         # the decoder forgives padding after a whole group, and bits that the last group has left over
-        if len(text) % 4 or binascii.b2a_base64(data[(len(text) - 1) // 4 * 3 :], newline=False) != text[-4:].encode():
+        if (
+            len(text) % 4
+            or binascii.b2a_base64(data[(len(text) - 1) // 4 * 3 :], newline=False) != text[-4:].encode()
+        ):
             raise ValueError
     except ValueError:
         hint = "; leave out what stands before the comma of a data: URL" if text[:5] == "data:" else ""

@@ -56,7 +56,11 @@ class Served:
         spec = row.card["input"]
         self.spec: dict[str, Any] | None = None
         if spec["kind"] == "image":
-            self.spec = {"size": spec["size"], "fit": spec.get("fit", "cover"), "filter": spec.get("filter", "bilinear")}
+            self.spec = {
+                "size": spec["size"],
+                "fit": spec.get("fit", "cover"),
+                "filter": spec.get("filter", "bilinear"),
+            }
 
     @property
     def open_peers(self) -> list[Peer]:
@@ -100,7 +104,9 @@ class ServedModel:
 
     def _newest_promoted(self, major: int) -> Served | None:
         promoted = [
-            each for each in self.versions.values() if each.version.major == major and each.row.canary_percent is None
+            each
+            for each in self.versions.values()
+            if each.version.major == major and each.row.canary_percent is None
         ]
         # a version on its way out serves only when nothing else of its major does
         staying = [each for each in promoted if each.row.state != "draining"]
@@ -147,11 +153,20 @@ class Directory:
         model = self.models.get(name)
         if model is None:
             if not self.is_loaded:
-                raise CremaError("not_ready", "this coordinator has not read its routing yet; come back in a second", retry_after_ms=1000)
+                raise CremaError(
+                    "not_ready",
+                    "this coordinator has not read its routing yet; come back in a second",
+                    retry_after_ms=1000,
+                )
             near = closest(name, self.models)
             known = ", ".join(self.models) or "none is served here yet"
             advice = f"did you mean {near[0]}?" if near else f"there are: {known}"
-            raise CremaError("unknown_model", f"there is no model {name[:64]!r}; {advice}", did_you_mean=near, available=list(self.models))
+            raise CremaError(
+                "unknown_model",
+                f"there is no model {name[:64]!r}; {advice}",
+                did_you_mean=near,
+                available=list(self.models),
+            )
         return model
 
     @staticmethod
@@ -162,7 +177,10 @@ class Directory:
             near = [each for each in available if each.startswith(wanted[:1])][:3]
         advice = f"did you mean {model.name}@{near[0]}?" if near else f"there are: {', '.join(available)}"
         return CremaError(
-            "unknown_version", f"{model.name} has no version {wanted[:64]!r}; {advice}", did_you_mean=near, available=available
+            "unknown_version",
+            f"{model.name} has no version {wanted[:64]!r}; {advice}",
+            did_you_mean=near,
+            available=available,
         )
 
     # -- the file --------------------------------------------------------------------------------------------------
@@ -214,18 +232,23 @@ class Directory:
         self.revision += 1
         for key in self._peers.keys() - wanted:
             self._let_go(self._peers.pop(key))
-        log.info("routing_in_force", revision=routing.revision, models=len(self.models), peers=len(self._peers))
+        log.info(
+            "routing_in_force", revision=routing.revision, models=len(self.models), peers=len(self._peers)
+        )
 
     async def close(self) -> None:
         """Drop every connection."""
         for task in self._leaving:
             task.cancel()
-        await asyncio.gather(*(peer.client.close() for peer in self._peers.values()), *self._leaving, return_exceptions=True)
+        await asyncio.gather(
+            *(peer.client.close() for peer in self._peers.values()), *self._leaving, return_exceptions=True
+        )
         self._peers = {}
 
     def _serve(self, name: str, row: ModelRow) -> ServedModel:
         versions = {
-            version: Served(name, version, each, self._of("minion", each.replicas)) for version, each in row.versions.items()
+            version: Served(name, version, each, self._of("minion", each.replicas))
+            for version, each in row.versions.items()
         }
         return ServedModel(name, row, versions)
 
@@ -244,7 +267,8 @@ class Directory:
         start = loop.time()
         try:
             while peer.client.is_open and (
-                loop.time() < start + LINGER_S or (peer.client.outstanding and loop.time() < start + LINGER_MOST_S)
+                loop.time() < start + LINGER_S
+                or (peer.client.outstanding and loop.time() < start + LINGER_MOST_S)
             ):
                 await asyncio.sleep(WATCH_EVERY_S)
         finally:

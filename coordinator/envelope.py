@@ -36,9 +36,13 @@ def decode_json(data: bytes | memoryview) -> dict[str, Any]:
             raise _Malformed("the body is not an object; begin it with {")
         _check(value, 1)
     except json.JSONDecodeError as error:
-        raise CremaError("invalid_json", f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+        raise CremaError(
+            "invalid_json", f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        ) from None
     except UnicodeDecodeError as error:
-        raise CremaError("invalid_json", f"not UTF-8 at byte {error.start}; encode the body as UTF-8") from None
+        raise CremaError(
+            "invalid_json", f"not UTF-8 at byte {error.start}; encode the body as UTF-8"
+        ) from None
     except _Malformed as error:
         raise CremaError("invalid_json", str(error)) from None
     except RecursionError:

@@ -47,7 +47,9 @@ def read_form(body: bytes, known: tuple[str, ...], violations: Violations) -> Fo
         elif name not in known:
             violations.unknown((name,), (IMAGE, *known), "field")
         elif name in form.fields:
-            violations.add((name,), "the field stands twice; give it once, several values separated by commas")
+            violations.add(
+                (name,), "the field stands twice; give it once, several values separated by commas"
+            )
         elif end - start > MAX_FIELD_BYTES:
             raise CremaError(
                 "body_too_large",
@@ -80,7 +82,8 @@ class _Parts:
         boundary = self._body[2:line_end].rstrip(b" \t") if line_end > 0 else b""
         if not boundary or len(boundary) > MAX_BOUNDARY_BYTES:
             raise invalid(
-                (), "malformed form: the first line must be -- and the boundary (1 to 70 characters), ended by CR LF"
+                (),
+                "malformed form: the first line must be -- and the boundary (1 to 70 characters), ended by CR LF",
             )
         parser = MultipartParser(
             boundary,

@@ -35,7 +35,9 @@ class Gate:
     def enter(self) -> None:
         """Take a permit. Raises CremaError `overloaded` when there is none."""
         if self.requests >= self.max_requests:
-            raise self.refusal(f"{self.requests} of {self.max_requests} calls are in flight at this coordinator")
+            raise self.refusal(
+                f"{self.requests} of {self.max_requests} calls are in flight at this coordinator"
+            )
         self.requests += 1
 
     def leave(self, held_s: float) -> None:
@@ -46,7 +48,9 @@ class Gate:
     def hold(self, size: int) -> None:
         """Account for `size` bytes of a body. Raises CremaError `overloaded` when they do not fit."""
         if self.bytes + size > self.max_bytes:
-            raise self.refusal(f"this coordinator holds {self.bytes} bytes of photos and takes {self.max_bytes}")
+            raise self.refusal(
+                f"this coordinator holds {self.bytes} bytes of photos and takes {self.max_bytes}"
+            )
         self.bytes += size
 
     def release(self, size: int) -> None:

@@ -44,9 +44,8 @@ _TAKEN: Final = "send JPEG, PNG, WebP or GIF"
 def is_image(data: bytes | memoryview) -> bool:
     """Whether `data` begins with the whole signature of a format that is taken: JPEG, PNG, GIF, WebP."""
     head = bytes(data[:12])
-    return (
-        head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"))
-        or (len(head) == 12 and head[:4] == b"RIFF" and head[8:] == b"WEBP")
+    return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")) or (
+        len(head) == 12 and head[:4] == b"RIFF" and head[8:] == b"WEBP"
     )
 
 
@@ -107,7 +106,9 @@ def unsupported(data: bytes | memoryview) -> CremaError:
     else:
         found = next((name for offset, mark, name in _FOREIGN if head[offset:].startswith(mark)), None)
     if found is not None:
-        return CremaError("unsupported_media_type", f"this is {found}, which is not taken here; convert it and {_TAKEN}")
+        return CremaError(
+            "unsupported_media_type", f"this is {found}, which is not taken here; convert it and {_TAKEN}"
+        )
     return CremaError(
         "unsupported_media_type",
         "the body is neither an image nor a form, a JSON object or a msgpack map (judged by its first bytes); "

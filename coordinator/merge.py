@@ -25,8 +25,7 @@ _MAX_NAMED: Final = 4
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct):
     """What became of one model of a call: an output with its timing, or an error."""
 
     key: str
@@ -50,12 +49,35 @@ class Merged:
     """`ok`, `partial`, or the problem's code."""
 
 
+def finish(part: Part, as_msgpack: bool) -> None:
+    """Make a part fit to leave, in place: errors within the table, outputs finite, and sealed unless for msgpack."""
+    if part.error is not None:
+        part.error = part_error(part.error)
+        return
+    if as_msgpack:
+        is_good = is_finite(part.output)
+    else:
+        part.output = sealed(part.output)
+        is_good = part.output is not None
+    if not is_good:
+        part.output = part.timing = None
+        part.error = CremaError(
+            "model_output_invalid",
+            "the model's output holds a number that is not finite; report it to the model's owner",
+        )
+
+
 def part_error(error: CremaError) -> CremaError:
-    """An error as a part may carry it: with a status of `STATUS_ORDER`, and never a refusal without a time to come back."""
+    """An error as a part may carry it: with a status of `STATUS_ORDER`; a refusal always says when to come back."""
     if error.status not in STATUS_ORDER:
-        return CremaError("internal", "a minion refused what this coordinator sent; this is a bug of ours, reported in our log")
+        return CremaError(
+            "internal",
+            "a minion refused what this coordinator sent; this is a bug of ours, reported in our log",
+        )
     if error.code in _REFUSALS and error.retry_after_ms is None:
-        return CremaError(error.code, error.message, retry_after_ms=DEFAULT_RETRY_AFTER_MS, retryable=error.retryable)
+        return CremaError(
+            error.code, error.message, retry_after_ms=DEFAULT_RETRY_AFTER_MS, retryable=error.retryable
+        )
     return error
 
 
@@ -85,11 +107,24 @@ def is_finite(value: Any) -> bool:
 def result_of(part: Part) -> dict[str, Any]:
     """A part as it stands in `results`."""
     if part.error is not None:
-        return {"status": "error", "model": part.model, "version": part.version, "error": part.error.as_wire()}
-    return {"status": "ok", "model": part.model, "version": part.version, "output": part.output, "timing": part.timing}
+        return {
+            "status": "error",
+            "model": part.model,
+            "version": part.version,
+            "error": part.error.as_wire(),
+        }
+    return {
+        "status": "ok",
+        "model": part.model,
+        "version": part.version,
+        "output": part.output,
+        "timing": part.timing,
+    }
 
 
-def merge(request_id: str, parts: Sequence[Part], image: dict[str, Any] | None, timing: dict[str, float]) -> Merged:
+def merge(
+    request_id: str, parts: Sequence[Part], image: dict[str, Any] | None, timing: dict[str, float]
+) -> Merged:
     """One answer out of all parts, in their order.
 
     200 if at least one model answered and every required one did; otherwise the problem of the most retryable reason
@@ -120,7 +155,7 @@ def _reason(failed: list[Part], after_ms: float) -> CremaError:
     _, chosen = min(errors, key=lambda each: STATUS_ORDER.index(each[1].status))
     named = "; ".join(f"{key[:80]}: {error.message}" for key, error in errors[:_MAX_NAMED])
     more = f"; and {len(errors) - _MAX_NAMED} more in `results`" if len(errors) > _MAX_NAMED else ""
-    is_refusal = chosen.code in _REFUSALS
-    return CremaError(
-        chosen.code, named + more, retry_after_ms=after_ms if is_refusal and after_ms else None, retryable=chosen.retryable
-    )
+    if chosen.code not in _REFUSALS:
+        return CremaError(chosen.code, named + more, retryable=chosen.retryable)
+    text = f"{named}{more}; come back in {after_ms:g} ms"
+    return CremaError(chosen.code, text, retry_after_ms=after_ms, retryable=chosen.retryable)

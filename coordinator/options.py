@@ -85,7 +85,10 @@ def combine(sources: list[Options], default_models: tuple[str, ...], violations:
     if models is None:
         models, models_from = tuple(Entry(name, name) for name in default_models), len(sources)
         if not models:
-            violations.add(("models",), "name at least one model: this cluster has no default models; GET /v1/models lists them")
+            violations.add(
+                ("models",),
+                "name at least one model: this cluster has no default models; GET /v1/models lists them",
+            )
     if required is not None:
         models = _mark_required(models, required, required_from < models_from, violations)
     return CallOptions(
@@ -107,7 +110,12 @@ def _mark_required(
                 advice = f"did you mean {near[0]}?" if near else f"asked for: {', '.join(keys)}"
                 violations.add(("required",), f"{shown(key)} is not asked for in this call; {advice}")
     return tuple(
-        Entry(each.selector, each.key, each.params, each.key in required or (each.is_required and not decides_alone))
+        Entry(
+            each.selector,
+            each.key,
+            each.params,
+            each.key in required or (each.is_required and not decides_alone),
+        )
         for each in models
     )
 
@@ -129,7 +137,9 @@ def options_of_query(raw_query: str, violations: Violations) -> Options:
         if name not in OPTIONS:
             violations.unknown((name,), OPTIONS, "query parameter")
         elif name in fields:
-            violations.add((name,), "the parameter stands twice; give it once, several values separated by commas")
+            violations.add(
+                (name,), "the parameter stands twice; give it once, several values separated by commas"
+            )
         else:
             fields[name] = value
     return options_of_texts(fields, violations)
@@ -227,7 +237,9 @@ def _entry(value: Any, path: Path, violations: Violations) -> Entry | None:
     if type(value) is str:
         return Entry(value, value) if _is_selector(value, path, violations) else None
     if type(value) is not dict:
-        violations.add(path, 'must be a selector such as "tags@3", or a map {"model": …, "as": …, "params": …}')
+        violations.add(
+            path, 'must be a selector such as "tags@3", or a map {"model": …, "as": …, "params": …}'
+        )
         return None
     for name in value:
         if name not in ENTRY:

@@ -23,7 +23,12 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "boolean": (bool,),
     "string": (str,),
 }
-_ARTICLES: Final = {"integer": "an integer", "number": "a finite number", "boolean": "true or false", "string": "a text"}
+_ARTICLES: Final = {
+    "integer": "an integer",
+    "number": "a finite number",
+    "boolean": "true or false",
+    "string": "a text",
+}
 DEFAULT_MAX_LENGTH: Final = 256
 
 
@@ -78,7 +83,9 @@ class Planner:
         return plan
 
     def _make(self, raw_query: str, sources: list[Options], violations: Violations) -> Plan:
-        options = combine([options_of_query(raw_query, violations), *sources], self._directory.default_models, violations)
+        options = combine(
+            [options_of_query(raw_query, violations), *sources], self._directory.default_models, violations
+        )
         violations.refuse()
         return self._resolve(options)
 
@@ -98,7 +105,9 @@ class Planner:
             if served.spec not in specs:
                 specs.append(served.spec)
             is_required = entry.is_required or options.on_error == "fail"
-            models.append(PlannedModel(entry.key, served, entry.params, is_required, specs.index(served.spec)))
+            models.append(
+                PlannedModel(entry.key, served, entry.params, is_required, specs.index(served.spec))
+            )
         violations.refuse()
         return Plan(tuple(models), tuple(specs), options.deadline_ms, options.lane, options.on_error)
 

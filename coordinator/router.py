@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 # Weight of one answer in a replica's mean time per item.
@@ -21,7 +21,15 @@ class Replica:
     The owner says `sent`, then exactly one of `answered`, `refused` and `given_up` per request.
     """
 
-    __slots__ = ("_item_ms", "_reported_at", "_unreported", "_wait_ms", "address", "outstanding", "skip_until")
+    __slots__ = (
+        "_item_ms",
+        "_reported_at",
+        "_unreported",
+        "_wait_ms",
+        "address",
+        "outstanding",
+        "skip_until",
+    )
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -40,37 +48,36 @@ class Replica:
 
     def answered(self, now: float, load: Any, item_ms: float | None = None) -> None:
         """It was answered, with the replica's `load` map and the time its model took per item where known."""
-        self._ended()
+        self.outstanding -= 1
         self._report(now, load)
         if item_ms is not None and 0 <= item_ms < 60_000:
             self._item_ms += _WEIGHT * (item_ms - self._item_ms)
 
     def refused(self, now: float, load: Any, retry_after_ms: float | None) -> None:
         """It was refused; until `retry_after_ms` from now another replica is preferred."""
-        self._ended()
+        self.outstanding -= 1
         self._report(now, load)
         if retry_after_ms is not None:
             self.skip_until = max(self.skip_until, now + retry_after_ms / 1000)
 
     def given_up(self) -> None:
         """It was cancelled, or its connection was lost."""
-        self._ended()
+        self.outstanding -= 1
+        self._unreported = min(self._unreported, self.outstanding)
 
     def predicted_wait_ms(self, now: float) -> float:
         """How long a request sent now would wait: the last report, run down by the time since, plus what we sent since."""
         reported = self._wait_ms - (now - self._reported_at) * 1000
         return (reported if reported > 0 else 0.0) + self._unreported * self._item_ms
 
-    def _ended(self) -> None:
-        self.outstanding -= 1
-        self._unreported = min(self._unreported, self.outstanding)
-
     def _report(self, now: float, load: Any) -> None:
-        wait_ms = load.get("expected_wait_ms") if isinstance(load, Mapping) else None
-        if type(wait_ms) in (int, float) and 0 <= wait_ms < 1e9:  # type: ignore[operator]
-            self._wait_ms = wait_ms  # type: ignore[assignment]
+        wait_ms = load.get("expected_wait_ms") if type(load) is dict else None
+        if (type(wait_ms) is float or type(wait_ms) is int) and 0 <= wait_ms < 1e9:
+            self._wait_ms = wait_ms
             self._reported_at = now
             self._unreported = 0
+        elif self._unreported > self.outstanding:
+            self._unreported = self.outstanding
 
 
 class Router:

@@ -70,7 +70,9 @@ def parse_routing(data: bytes) -> Routing:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RoutingError(f"not a routing file: {error}") from None
     if routing.format != FORMAT:
-        raise RoutingError(f"format {routing.format} is not spoken here, only {FORMAT}: run the same release everywhere")
+        raise RoutingError(
+            f"format {routing.format} is not spoken here, only {FORMAT}: run the same release everywhere"
+        )
     for address in routing.preprocessors:
         _check_address(address)
     for name, model in routing.models.items():
@@ -95,7 +97,9 @@ def _check_model(name: str, model: ModelRow) -> None:
         raise RoutingError(f"{name}: its default {model.default!r} is none of its versions")
     for label, version in model.labels.items():
         if not is_label(label) or version not in model.versions:
-            raise RoutingError(f"{name}: the label {label!r} means {version!r}, which is none of its versions")
+            raise RoutingError(
+                f"{name}: the label {label!r} means {version!r}, which is none of its versions"
+            )
 
 
 def _check_address(address: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from coordinator.answers import tenth
 from coordinator.gate import Gate
 from coordinator.journal import Journal
 from coordinator.merge import Part
@@ -20,11 +21,11 @@ CALLER_LEFT: Final = 499
 
 
 class Visit:
-    """What is known of one request so far. `started` is a time of the loop's clock: when the headers were read."""
+    """What is known of one request so far. `started` is when its headers were read, as a time of `monotonic`."""
 
     __slots__ = (
-        "body_bytes", "code", "image", "is_inside", "merged", "parts", "preprocess_ms", "request_id", "started",
-        "status", "trace_id", "traceparent", "where",
+        "body_bytes", "code", "image", "images", "is_inside", "parts", "preprocess_ms", "problems", "request_id",
+        "started", "status", "trace_id", "traceparent", "where",
     )  # fmt: skip
 
     def __init__(self, request: web.BaseRequest, where: str, started: float) -> None:
@@ -40,26 +41,37 @@ class Visit:
         self.code = "internal"
         self.image: dict[str, Any] | None = None
         self.parts: Sequence[Part] = ()
-        self.preprocess_ms: float | None = None
+        self.preprocess_ms = 0.0
+        # of a batch only
+        self.images = 0
+        self.problems = 0
 
 
 class Observer:
-    """Counts and writes down every visit when it ends, and gives back what it held at the gate."""
+    """Counts and writes down every visit when it ends, and gives back what it held at the gate.
+
+    Counts are kept in plain numbers and handed to the metrics when those are read: a labelled counter costs more than
+    everything else that a visit's end needs.
+    """
 
     def __init__(self, metrics: Metrics, journal: Journal, gate: Gate) -> None:
         self._metrics = metrics
         self._journal = journal
         self._gate = gate
-        # children are bound once: looking labels up costs three times an update
-        self._requests: dict[int, Any] = {}
-        self._parts: dict[tuple[str, str, int], Any] = {}
+        # (model, version, status) → calls since the metrics were last read; ("", "", status) is the whole call
+        self._counted: dict[tuple[str, str, int], int] = {}
         self._seconds = metrics.request_seconds.labels(tier=TIER, model="", version="")
-        self._refused = metrics.refused_total.labels(tier=TIER, model="", version="", reason="full", lane="interactive")
-        self._partial = metrics.partial_total
+        self._refused = metrics.refused_total.labels(
+            tier=TIER, model="", version="", reason="full", lane="interactive"
+        )
 
     def refused(self) -> None:
         """A call found the gate full."""
         self._refused.inc()
+
+    def partial(self) -> None:
+        """An image got an answer from some of its models only."""
+        self._metrics.partial_total.inc()
 
     def end(self, visit: Visit, now: float) -> None:
         """The visit's answer is ready (or its caller left)."""
@@ -67,54 +79,50 @@ class Observer:
         if visit.is_inside:
             self._gate.leave(took_s)
         self._gate.release(visit.body_bytes)
-        requests = self._requests.get(visit.status)
-        if requests is None:
-            requests = self._metrics.requests_total.labels(tier=TIER, model="", version="", code=str(visit.status))
-            self._requests[visit.status] = requests
-        requests.inc()
         self._seconds.observe(took_s)
-        if visit.code == "partial":
-            self._partial.inc()
+        counted = self._counted
+        key = ("", "", visit.status)
+        counted[key] = counted.get(key, 0) + 1
         for part in visit.parts:
-            self._count_part(part)
+            key = (part.model, part.version, 200 if part.error is None else part.error.status)
+            counted[key] = counted.get(key, 0) + 1
         if self._journal.is_on:
-            self._journal.write(self._event(visit, took_s))
+            self._journal.write(_event(visit, took_s))
 
-    def _count_part(self, part: Part) -> None:
-        key = (part.model, part.version, 200 if part.error is None else part.error.status)
-        child = self._parts.get(key)
-        if child is None:
-            model, version, status = key
-            child = self._metrics.requests_total.labels(tier=TIER, model=model, version=version, code=str(status))
-            self._parts[key] = child
-        child.inc()
+    def refresh(self) -> None:
+        """Bring the metrics up to date, before they are read."""
+        counted, self._counted = self._counted, {}
+        for (model, version, status), count in counted.items():
+            self._metrics.requests_total.labels(
+                tier=TIER, model=model, version=version, code=str(status)
+            ).inc(count)
+        self._metrics.pending.labels(tier=TIER, model="", version="").set(self._gate.requests)
+        self._metrics.places.labels(tier=TIER, model="", version="").set(self._gate.max_requests)
 
-    @staticmethod
-    def _event(visit: Visit, took_s: float) -> dict[str, Any]:
-        event: dict[str, Any] = {
-            "event": "request",
-            "request_id": visit.request_id,
-            "path": visit.where,
-            "status": visit.status,
-            "outcome": visit.code,
-            "body_bytes": visit.body_bytes,
-            "total_ms": round(took_s * 1000, 1),
-        }
-        if visit.trace_id is not None:
-            event["trace_id"] = visit.trace_id
-        if visit.preprocess_ms is not None:
-            event["preprocess_ms"] = round(visit.preprocess_ms, 1)
-        if visit.image is not None:
-            event["image"] = visit.image
-        if visit.parts:
-            event["models"] = [_shown(part) for part in visit.parts]
+
+def _event(visit: Visit, took_s: float) -> dict[str, Any]:
+    event: dict[str, Any] = {
+        "event": "request",
+        "request_id": visit.request_id,
+        "path": visit.where,
+        "status": visit.status,
+        "outcome": visit.code,
+        "body_bytes": visit.body_bytes,
+        "total_ms": tenth(took_s * 1000),
+    }
+    if visit.trace_id is not None:
+        event["trace_id"] = visit.trace_id
+    if visit.images:
+        event["images"], event["problems"] = visit.images, visit.problems
         return event
-
-
-def _shown(part: Part) -> dict[str, Any]:
-    shown: dict[str, Any] = {"model": part.model, "version": part.version}
-    if part.error is not None:
-        shown["error"] = part.error.code
-    elif part.timing is not None:
-        shown.update(part.timing)
-    return shown
+    if visit.image is not None:
+        event["image"] = visit.image
+        event["preprocess_ms"] = tenth(visit.preprocess_ms)
+    if visit.parts:
+        event["models"] = [
+            {"model": part.model, "version": part.version, "timing": part.timing}
+            if part.error is None
+            else {"model": part.model, "version": part.version, "error": part.error.code}
+            for part in visit.parts
+        ]
+    return event

@@ -116,7 +116,7 @@ def unpack_map(data: bytes | bytearray | memoryview) -> dict[str, Any]:
             max_array_len=size,
             max_map_len=size,
             max_ext_len=0,
-            timestamp=0,
+            ext_hook=_refuse_extension,
         )
     # msgpack raises ValueError (FormatError, StackError, ExtraData are its kinds), and UnicodeDecodeError is one too
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
@@ -128,26 +128,25 @@ def unpack_map(data: bytes | bytearray | memoryview) -> dict[str, Any]:
 
 
 def check_plain(value: Any, depth: int = 1) -> None:
-    """Raises WireError unless `value` is maps with string keys, arrays and scalars, at most `MAX_DEPTH` deep."""
-    kind = type(value)
-    if kind is dict:
-        if depth > MAX_DEPTH:
-            raise WireError(f"nested deeper than {MAX_DEPTH}")
-        for key, member in value.items():
+    """Raises WireError unless `value` is maps with string keys, arrays and scalars, at most `MAX_DEPTH` deep.
+
+    Only containers are looked into; that a scalar is none of msgpack's extension types, the unpacking has seen to.
+    """
+    if depth > MAX_DEPTH:
+        raise WireError(f"nested deeper than {MAX_DEPTH}")
+    if type(value) is dict:
+        for key in value:
             if type(key) is not str:
                 raise WireError("a map key is not a string")
-            if type(member) is dict or type(member) is list:
-                check_plain(member, depth + 1)
-            elif type(member) is msgpack.Timestamp or type(member) is msgpack.ExtType:
-                raise WireError("extension types are not allowed")
-    elif kind is list:
-        if depth > MAX_DEPTH:
-            raise WireError(f"nested deeper than {MAX_DEPTH}")
-        for member in value:
-            if type(member) is dict or type(member) is list:
-                check_plain(member, depth + 1)
-            elif type(member) is msgpack.Timestamp or type(member) is msgpack.ExtType:
-                raise WireError("extension types are not allowed")
+        value = value.values()
+    for member in value:
+        kind = type(member)
+        if kind is dict or kind is list:
+            check_plain(member, depth + 1)
+
+
+def _refuse_extension(code: int, data: bytes) -> Any:
+    raise ValueError("extension types are not allowed")
 
 
 def hello(role: str, token: str | None = None) -> dict[str, Any]:

@@ -18,7 +18,11 @@ UV = "uv>=0.8"
 
 
 def run(*command: str) -> None:
-    subprocess.run(command, check=True, env={**os.environ, "UV_PYTHON_DOWNLOADS": "never", "PIP_ROOT_USER_ACTION": "ignore"})
+    subprocess.run(
+        command,
+        check=True,
+        env={**os.environ, "UV_PYTHON_DOWNLOADS": "never", "PIP_ROOT_USER_ACTION": "ignore"},
+    )
 
 
 def main(folder: str) -> int:

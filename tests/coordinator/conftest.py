@@ -10,10 +10,19 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.coordinator.stub_tiers import JPEG, StubMinion, StubPreprocessor, card, model_row, ok, version_row, write_routing
 
 from coordinator.app import App
 from coordinator.journal import Journal
+from tests.coordinator.stub_tiers import (
+    JPEG,
+    StubMinion,
+    StubPreprocessor,
+    card,
+    model_row,
+    ok,
+    version_row,
+    write_routing,
+)
 
 TAGS = {"tags": [{"name": "beach", "confidence": 0.982}]}
 CAPTION = {"caption": {"text": "a beach", "confidence": 0.5}}
@@ -55,9 +64,13 @@ class Cluster:
 
     def models(self) -> dict[str, Any]:
         """The routing file's models, as a fresh copy to change."""
-        old = version_row([], card("tags", "2.9", output="tags"), state="failed", problem="worker died", wanted=1)
+        old = version_row(
+            [], card("tags", "2.9", output="tags"), state="failed", problem="worker died", wanted=1
+        )
         stable = version_row([self.tags.address], card("tags", "3.1", output="tags", params=PARAMS))
-        canary = version_row([self.new_tags.address], card("tags", "3.2", output="tags", params=PARAMS), canary_percent=5)
+        canary = version_row(
+            [self.new_tags.address], card("tags", "3.2", output="tags", params=PARAMS), canary_percent=5
+        )
         score = version_row([self.score.address], card("aesthetics", "2.4", output="score"))
         caption = version_row([self.caption.address], card("captions", "1.4", size=(3, 3), output="caption"))
         tensor = {"kind": "tensor", "shape": [4], "dtype": "float32"}
@@ -74,7 +87,9 @@ class Cluster:
         prepared = [self.preprocessor.address] if preprocessors is None else preprocessors
         write_routing(self.routing, self.models() if models is None else models, prepared, self.defaults)
 
-    async def reroute(self, models: dict[str, Any] | None = None, preprocessors: list[str] | None = None) -> None:
+    async def reroute(
+        self, models: dict[str, Any] | None = None, preprocessors: list[str] | None = None
+    ) -> None:
         """Write the file and put it in force."""
         self.write(models, preprocessors)
         await self.app.directory.refresh()
@@ -98,7 +113,12 @@ class Cluster:
             await tier.close()
 
     async def post(
-        self, body: Any = JPEG, query: str = "", *, path: str = "/v1/analyze", headers: dict[str, str] | None = None
+        self,
+        body: Any = JPEG,
+        query: str = "",
+        *,
+        path: str = "/v1/analyze",
+        headers: dict[str, str] | None = None,
     ) -> tuple[aiohttp.ClientResponse, Any]:
         """POST and the parsed JSON answer. The query goes out exactly as written."""
         from yarl import URL
@@ -109,7 +129,9 @@ class Cluster:
             is_json = "json" in response.headers.get("Content-Type", "")
             return response, (await response.json(content_type=None) if is_json else await response.read())
 
-    async def get(self, path: str, *, operations: bool = False, method: str = "GET", **headers: str) -> tuple[aiohttp.ClientResponse, Any]:
+    async def get(
+        self, path: str, *, operations: bool = False, method: str = "GET", **headers: str
+    ) -> tuple[aiohttp.ClientResponse, Any]:
         """GET and the parsed JSON answer, or its bytes."""
         base = self.operations_url if operations else self.url
         async with self.session.request(method, base + path, headers=headers) as response:

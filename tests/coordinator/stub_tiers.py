@@ -20,7 +20,10 @@ Behaviour = Callable[[dict[str, Any], Buffer], Reply]
 
 def error(status: int, code: str, message: str = "said the stub", **more: Any) -> dict[str, Any]:
     """A refusal as a tier sends it."""
-    return {"status": status, "error": {"code": code, "message": message, "retryable": status in (429, 503), **more}}
+    return {
+        "status": status,
+        "error": {"code": code, "message": message, "retryable": status in (429, 503), **more},
+    }
 
 
 def ok(output: Any, **more: Any) -> dict[str, Any]:
@@ -79,7 +82,9 @@ class StubTier:
             self.requests.append((header, bytes(payload)))
             reply = self.behaviour(header, payload)
             if reply is not None:
-                asyncio.get_running_loop().call_later(self.delay_s, self._answer, channel, header["id"], reply)
+                asyncio.get_running_loop().call_later(
+                    self.delay_s, self._answer, channel, header["id"], reply
+                )
         self.changed.set()
 
     def _answer(self, channel: Channel, request_id: int, reply: Any) -> None:
@@ -99,9 +104,18 @@ class StubPreprocessor(StubTier):
 
     def prepare(self, header: dict[str, Any], payload: Buffer) -> Reply:
         tensors = [{"shape": [*reversed(spec["size"]), 3], "dtype": "uint8"} for spec in header["specs"]]
-        body = b"".join(bytes([index + 1]) * (each["shape"][0] * each["shape"][1] * 3) for index, each in enumerate(tensors))
+        body = b"".join(
+            bytes([index + 1]) * (each["shape"][0] * each["shape"][1] * 3)
+            for index, each in enumerate(tensors)
+        )
         image = {"format": "jpeg", "width": 64, "height": 48, "bytes": len(payload)}
-        answer = {"status": 200, "image": image, "tensors": tensors, "timing": {"queue_ms": 0, "decode_ms": 2}, "load": LOAD}
+        answer = {
+            "status": 200,
+            "image": image,
+            "tensors": tensors,
+            "timing": {"queue_ms": 0, "decode_ms": 2},
+            "load": LOAD,
+        }
         return answer, body
 
 
@@ -119,7 +133,9 @@ class StubMinion(StubTier):
         return {"model": self.model, "version": self.version, **answer}
 
 
-def card(model: str, version: str, *, size: tuple[int, int] = (4, 2), output: str = "json", **more: Any) -> dict[str, Any]:
+def card(
+    model: str, version: str, *, size: tuple[int, int] = (4, 2), output: str = "json", **more: Any
+) -> dict[str, Any]:
     """A manifest's card, as far as the coordinator reads it."""
     return {
         "name": model,
@@ -136,7 +152,15 @@ def card(model: str, version: str, *, size: tuple[int, int] = (4, 2), output: st
 def version_row(replicas: list[str], card: dict[str, Any], **more: Any) -> dict[str, Any]:
     """One version of the routing file."""
     wanted = more.pop("wanted", max(1, len(replicas)))
-    return {"replicas": replicas, "wanted": wanted, "state": "ready", "problem": None, "canary_percent": None, "card": card, **more}
+    return {
+        "replicas": replicas,
+        "wanted": wanted,
+        "state": "ready",
+        "problem": None,
+        "canary_percent": None,
+        "card": card,
+        **more,
+    }
 
 
 def model_row(default: str, versions: dict[str, Any], labels: dict[str, str] | None = None) -> dict[str, Any]:
@@ -144,9 +168,17 @@ def model_row(default: str, versions: dict[str, Any], labels: dict[str, str] | N
     return {"default": default, "labels": labels or {}, "versions": versions}
 
 
-def write_routing(path: Path, models: dict[str, Any], preprocessors: list[str], defaults: list[str], revision: int = 1) -> None:
+def write_routing(
+    path: Path, models: dict[str, Any], preprocessors: list[str], defaults: list[str], revision: int = 1
+) -> None:
     """Write a routing file as the supervisor does: whole, then renamed into place."""
     aside = path.with_suffix(".new")
-    body = {"format": 1, "revision": revision, "default_models": defaults, "preprocessors": preprocessors, "models": models}
+    body = {
+        "format": 1,
+        "revision": revision,
+        "default_models": defaults,
+        "preprocessors": preprocessors,
+        "models": models,
+    }
     aside.write_text(json.dumps(body))
     aside.replace(path)

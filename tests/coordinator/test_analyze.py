@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import msgpack
 import pytest
+
 from tests.coordinator.conftest import CAPTION, TAGS, Cluster
 from tests.coordinator.stub_tiers import JPEG, error, ok
 from tests.coordinator.test_form import form, part
@@ -61,7 +62,16 @@ async def test_results_have_the_selector_as_sent_or_as_in_the_order_sent(cluster
     ]
 
 
-@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=other", "application/json", ""])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/x-www-form-urlencoded",
+        "text/plain",
+        "multipart/form-data; boundary=other",
+        "application/json",
+        "",
+    ],
+)
 async def test_the_content_type_decides_nothing(cluster: Cluster, content_type: str) -> None:
     bodies = [
         JPEG,
@@ -75,7 +85,13 @@ async def test_the_content_type_decides_nothing(cluster: Cluster, content_type: 
 
 
 async def test_every_way_in_sends_the_same_bytes_to_the_preprocessor(cluster: Cluster) -> None:
-    bodies = [JPEG, form(part("image", JPEG)), as_json(), b"\xef\xbb\xbf \n" + as_json(), msgpack.packb({"image": {"bytes": JPEG}})]
+    bodies = [
+        JPEG,
+        form(part("image", JPEG)),
+        as_json(),
+        b"\xef\xbb\xbf \n" + as_json(),
+        msgpack.packb({"image": {"bytes": JPEG}}),
+    ]
     for body in bodies:
         await cluster.post(body)
     assert [payload for _, payload in cluster.preprocessor.requests] == [JPEG] * len(bodies)
@@ -84,14 +100,21 @@ async def test_every_way_in_sends_the_same_bytes_to_the_preprocessor(cluster: Cl
 async def test_an_aiohttp_form_works_as_a_client_sends_it(cluster: Cluster) -> None:
     data = aiohttp.FormData()
     data.add_field("image", JPEG, filename="photo.jpg", content_type="image/jpeg")
-    data.add_field("options", json.dumps({"models": [{"model": "tags", "as": "t", "params": {"max_tags": 3}}]}), content_type="application/json")
+    data.add_field(
+        "options",
+        json.dumps({"models": [{"model": "tags", "as": "t", "params": {"max_tags": 3}}]}),
+        content_type="application/json",
+    )
     response, body = await cluster.post(data)
     assert (response.status, list(body["results"])) == (200, ["t"])
     assert cluster.tags.requests[0][0]["items"][0]["params"] == {"max_tags": 3}
 
 
 async def test_the_query_wins_over_the_body(cluster: Cluster) -> None:
-    _, body = await cluster.post(as_json(models=["captions"], lane="bulk", deadline_ms=60), "models=tags&lane=interactive&deadline_ms=3000")
+    _, body = await cluster.post(
+        as_json(models=["captions"], lane="bulk", deadline_ms=60),
+        "models=tags&lane=interactive&deadline_ms=3000",
+    )
     assert list(body["results"]) == ["tags"]
     header, _ = cluster.tags.requests[0]
     assert header["lane"] == "interactive"
@@ -102,7 +125,13 @@ async def test_the_answer_is_msgpack_if_and_only_if_accept_says_so(cluster: Clus
     response, body = await cluster.post(headers={"Accept": "application/msgpack"})
     assert response.headers["Content-Type"] == "application/msgpack"
     assert msgpack.unpackb(body)["results"]["captions"]["output"] == CAPTION
-    for accept in ("*/*", "application/json", "application/json, application/msgpack;q=0.5", "application/msgpack;q=0", "application/x-msgpack-not"):
+    for accept in (
+        "*/*",
+        "application/json",
+        "application/json, application/msgpack;q=0.5",
+        "application/msgpack;q=0",
+        "application/x-msgpack-not",
+    ):
         response, _ = await cluster.post(headers={"Accept": accept})
         assert response.headers["Content-Type"] == "application/json", accept
     packed = msgpack.packb({"image": {"bytes": JPEG}})
@@ -194,7 +223,12 @@ async def test_any_other_request_id_is_replaced(cluster: Cluster, sent: str) -> 
         (b"junk", "", 415, "unsupported_media_type"),
         (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", "", 415, "unsupported_media_type"),
         (b"{", "", 400, "invalid_json"),
-        (b'{"image": {"base64": "' + TEXT.encode() + b'"}, "lane": "bulk", "lane": "bulk"}', "", 400, "invalid_json"),
+        (
+            b'{"image": {"base64": "' + TEXT.encode() + b'"}, "lane": "bulk", "lane": "bulk"}',
+            "",
+            400,
+            "invalid_json",
+        ),
         (b"\x81\xa5image", "", 400, "invalid_request"),
         (b"--x\r\nbroken", "", 400, "invalid_request"),
         (as_json(model="tags"), "", 400, "invalid_request"),
@@ -213,7 +247,9 @@ async def test_any_other_request_id_is_replaced(cluster: Cluster, sent: str) -> 
     ],
     ids=lambda value: repr(value)[:40],
 )
-async def test_a_mistake_is_told_before_anything_is_decoded(cluster: Cluster, body: bytes, query: str, status: int, code: str) -> None:
+async def test_a_mistake_is_told_before_anything_is_decoded(
+    cluster: Cluster, body: bytes, query: str, status: int, code: str
+) -> None:
     response, problem = await cluster.post(body, query)
     assert (response.status, problem["code"]) == (status, code)
     assert response.headers["Content-Type"] == "application/problem+json"
@@ -227,7 +263,9 @@ async def test_a_mistake_is_told_before_anything_is_decoded(cluster: Cluster, bo
     assert cluster.preprocessor.requests == []
 
 
-async def test_all_violations_of_query_and_body_are_listed_at_once(cluster: Cluster, pointers: Callable[[Any], list[str]]) -> None:
+async def test_all_violations_of_query_and_body_are_listed_at_once(
+    cluster: Cluster, pointers: Callable[[Any], list[str]]
+) -> None:
     body = json.dumps({"image": {"base64": "!"}, "models": ["tags", 3], "lan": "x"}).encode()
     _, problem = await cluster.post(body, "deadline_ms=no&foo=1")
     assert sorted(pointers(problem)) == ["/deadline_ms", "/foo", "/image/base64", "/lan", "/models/1"]
@@ -251,14 +289,20 @@ async def test_a_content_encoding_is_not_taken(cluster: Cluster) -> None:
         (error(400, "invalid_request"), 500, "internal"),
         (error(200, "nonsense") | {"status": 299}, 500, "internal"),
         ({"status": 200, "image": {}, "tensors": []}, 500, "internal"),
-        ({"status": 200, "image": {}, "tensors": [{"shape": [2, 4, 3], "dtype": "uint8"}] * 2}, 500, "internal"),
+        (
+            {"status": 200, "image": {}, "tensors": [{"shape": [2, 4, 3], "dtype": "uint8"}] * 2},
+            500,
+            "internal",
+        ),
         ({"status": 200, "image": {}, "tensors": [{"shape": [-1], "dtype": "uint8"}] * 2}, 500, "internal"),
         ({"status": 200, "image": {}, "tensors": [None, None]}, 500, "internal"),
         ({"status": 200}, 500, "internal"),
     ],
     ids=repr,
 )
-async def test_a_failure_of_preprocessing_is_the_whole_calls(cluster: Cluster, refusal: dict[str, Any], status: int, code: str) -> None:
+async def test_a_failure_of_preprocessing_is_the_whole_calls(
+    cluster: Cluster, refusal: dict[str, Any], status: int, code: str
+) -> None:
     cluster.preprocessor.behaviour = lambda header, payload: refusal
     response, problem = await cluster.post()
     assert (response.status, problem["code"]) == (status, code)
@@ -271,9 +315,15 @@ async def test_a_failure_of_preprocessing_is_the_whole_calls(cluster: Cluster, r
 
 
 async def test_partial_answers_carry_retry_after_of_their_refused_parts(cluster: Cluster) -> None:
-    cluster.caption.behaviour = lambda header, payload: error(429, "overloaded", "64 of 64 places taken", retry_after_ms=2300)
+    cluster.caption.behaviour = lambda header, payload: error(
+        429, "overloaded", "64 of 64 places taken", retry_after_ms=2300
+    )
     response, body = await cluster.post()
-    assert (response.status, response.headers["X-Crema-Status"], response.headers["Retry-After"]) == (200, "partial", "3")
+    assert (response.status, response.headers["X-Crema-Status"], response.headers["Retry-After"]) == (
+        200,
+        "partial",
+        "3",
+    )
     assert body["results"]["captions"]["error"] == {
         "code": "overloaded",
         "message": "64 of 64 places taken",

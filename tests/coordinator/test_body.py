@@ -10,18 +10,20 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.coordinator.conftest import Cluster
-from tests.coordinator.stub_tiers import JPEG
-from tests.coordinator.test_form import form, part
 
 from coordinator import body as body_module
 from coordinator.body import MAX_BATCH_BYTES, MAX_ENVELOPE_BYTES
 from coordinator.media import MAX_IMAGE_BYTES
+from tests.coordinator.conftest import Cluster
+from tests.coordinator.stub_tiers import JPEG
+from tests.coordinator.test_form import form, part
 
 OVER = MAX_IMAGE_BYTES + 1
 
 
-async def raw(cluster: Cluster, head: str, *chunks: bytes, pause_s: float = 0.0) -> tuple[int, dict[str, str], Any]:
+async def raw(
+    cluster: Cluster, head: str, *chunks: bytes, pause_s: float = 0.0
+) -> tuple[int, dict[str, str], Any]:
     """Send a request as it is written, read one answer → status, headers, body."""
     host, port = cluster.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -34,7 +36,9 @@ async def raw(cluster: Cluster, head: str, *chunks: bytes, pause_s: float = 0.0)
             lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             while lines[0] == "HTTP/1.1 100 Continue":
                 lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
+            headers = {
+                name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)
+            }
             answer = await reader.readexactly(int(headers.get("content-length", "0")))
             return int(lines[0].split()[1]), headers, json.loads(answer) if answer else None
     finally:
@@ -52,7 +56,8 @@ def chunked(*pieces: bytes) -> bytes:
 
 async def test_an_image_over_20_mib_is_refused_from_its_length_and_first_bytes(cluster: Cluster) -> None:
     started = time.monotonic()
-    status, _, problem = await raw(cluster, post(OVER), JPEG)
+    status, headers, problem = await raw(cluster, post(OVER), JPEG)
+    assert headers["connection"] == "close"
     assert (status, problem["code"], problem["limit"]) == (413, "image_too_large", MAX_IMAGE_BYTES)
     assert time.monotonic() - started < 0.1
 
@@ -65,7 +70,11 @@ async def test_an_image_over_20_mib_is_refused_from_its_length_and_first_bytes(c
         (b'{"models": ["tags"], "image": {"base64": "/9j/4AAQ', "image_too_large"),
         (b'{"pad": "aaaaaaaaaaaaaaaaa', "body_too_large"),
         (b'{"image": {"base64": "/9j/"}, "pad": "aaaa', "body_too_large"),
-        (form(part("models", b"tags"))[:-7] + b"--XyZ\r\nContent-Disposition: form-data; name=\"image\"\r\n\r\n\xff\xd8\xff", "image_too_large"),
+        (
+            form(part("models", b"tags"))[:-7]
+            + b'--XyZ\r\nContent-Disposition: form-data; name="image"\r\n\r\n\xff\xd8\xff',
+            "image_too_large",
+        ),
         (b'--XyZ\r\nContent-Disposition: form-data; name="models"\r\n\r\naaaaaaaaa', "body_too_large"),
         (b"\x81\xa5image\x81\xa5bytes\xc6\x7f\xff\xff\xff\xff\xd8\xff", "image_too_large"),
         (b"\x81\xa3pad\xc6\x7f\xff\xff\xff", "body_too_large"),
@@ -74,7 +83,9 @@ async def test_an_image_over_20_mib_is_refused_from_its_length_and_first_bytes(c
     ],
     ids=lambda value: repr(value)[:30],
 )
-async def test_a_body_too_large_by_its_length_is_refused_at_once(cluster: Cluster, declared: int, first: bytes, code: str) -> None:
+async def test_a_body_too_large_by_its_length_is_refused_at_once(
+    cluster: Cluster, declared: int, first: bytes, code: str
+) -> None:
     started = time.monotonic()
     status, _, problem = await raw(cluster, post(declared), first)
     assert (status, problem["code"]) == (415 if code == "unsupported_media_type" else 413, code)
@@ -105,7 +116,9 @@ async def test_exactly_20_mib_are_taken(cluster: Cluster) -> None:
 
 
 async def test_a_batch_may_have_64_mib_in_all(cluster: Cluster) -> None:
-    status, _, problem = await raw(cluster, post(MAX_BATCH_BYTES + 1, path="/v1/analyze/batch"), b'{"images": [{"base64": "')
+    status, _, problem = await raw(
+        cluster, post(MAX_BATCH_BYTES + 1, path="/v1/analyze/batch"), b'{"images": [{"base64": "'
+    )
     assert (status, problem["code"], problem["limit"]) == (413, "body_too_large", MAX_BATCH_BYTES)
 
 
@@ -129,7 +142,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("chunks", "pause_s"), [([], 0.0), ([b"\xff"] * 8, 0.05), ([JPEG[:100]], 0.01)])
 @pytest.mark.usefixtures("quick")
-async def test_an_upload_below_the_rate_is_too_slow(cluster: Cluster, chunks: list[bytes], pause_s: float) -> None:
+async def test_an_upload_below_the_rate_is_too_slow(
+    cluster: Cluster, chunks: list[bytes], pause_s: float
+) -> None:
     started = time.monotonic()
     status, headers, problem = await raw(cluster, post(100_000), *chunks, pause_s=pause_s)
     assert (status, problem["code"]) == (408, "upload_too_slow")
@@ -144,7 +159,10 @@ async def test_an_upload_above_the_rate_still_ends_in_time(cluster: Cluster) -> 
 
 
 async def test_first_bytes_may_come_one_by_one(cluster: Cluster) -> None:
-    body = b"\xef\xbb\xbf  " + json.dumps({"image": {"base64": base64.b64encode(JPEG).decode()}, "models": ["tags"]}).encode()
+    body = (
+        b"\xef\xbb\xbf  "
+        + json.dumps({"image": {"base64": base64.b64encode(JPEG).decode()}, "models": ["tags"]}).encode()
+    )
     pieces = [body[n : n + 1] for n in range(12)] + [body[12:]]
     status, _, answer = await raw(cluster, post(len(body)), *pieces, pause_s=0.002)
     assert (status, list(answer["results"])) == (200, ["tags"])

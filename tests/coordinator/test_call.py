@@ -9,13 +9,15 @@ from typing import Any
 
 import msgpack
 import pytest
-from tests.coordinator.test_form import form, part
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordinator.call import MAX_IMAGES, Call, read_batch, read_call
 from coordinator.media import MAX_IMAGE_BYTES, Way
 from coordinator.options import Entry
 from coordinator.violations import Violations
 from crema.errors import CremaError
+from tests.coordinator.test_form import form, part
 
 JPEG = b"\xff\xd8\xff\xe0 some pixels"
 HEIC = b"\x00\x00\x00\x18ftypheic\x00\x00"
@@ -89,7 +91,10 @@ def test_every_envelope_says_the_same(way: Way, body: bytes) -> None:
         ({"image": {"url": 5}}, ["/image/url"]),
         ({"image": {"base64": TEXT}, "images": []}, ["/images"]),
         ({"image": {"base64": TEXT}, "model": "tags", "deadline": 5}, ["/model", "/deadline"]),
-        ({"image": {"bogus": 1}, "deadline_ms": 0, "lane": "x"}, ["/deadline_ms", "/lane", "/image/bogus", "/image"]),
+        (
+            {"image": {"bogus": 1}, "deadline_ms": 0, "lane": "x"},
+            ["/deadline_ms", "/lane", "/image/bogus", "/image"],
+        ),
     ],
     ids=lambda value: repr(value)[:60],
 )
@@ -142,7 +147,10 @@ def test_an_image_over_20_mib_is_too_large_whichever_way_it_came(way: Way) -> No
         (form(part("image", b"")), ["/image"]),
         (form(part("image", JPEG), part("image", JPEG)), ["/image"]),
         (form(part("images", JPEG)), ["/images", "/image"]),
-        (form(part("image", JPEG), part("deadline_ms", b"soon"), part("lane", b"x")), ["/deadline_ms", "/lane"]),
+        (
+            form(part("image", JPEG), part("deadline_ms", b"soon"), part("lane", b"x")),
+            ["/deadline_ms", "/lane"],
+        ),
     ],
 )
 def test_what_is_wrong_in_a_form_is_noted(body: bytes, wrong: list[str]) -> None:
@@ -151,7 +159,9 @@ def test_what_is_wrong_in_a_form_is_noted(body: bytes, wrong: list[str]) -> None
 
 def test_a_forms_own_field_wins_over_its_options() -> None:
     options = b'{"deadline_ms": 100, "models": [{"model": "captions", "params": {"n": 1}}]}'
-    call, wrong = read("form", form(part("options", options), part("image", JPEG), part("deadline_ms", b"200")))
+    call, wrong = read(
+        "form", form(part("options", options), part("image", JPEG), part("deadline_ms", b"200"))
+    )
     assert wrong == []
     assert [source.deadline_ms for source in call.sources] == [200.0, 100.0]
     assert call.sources[1].models == (Entry("captions", "captions", {"n": 1}),)
@@ -170,7 +180,10 @@ def test_a_forms_own_field_wins_over_its_options() -> None:
 )
 def test_a_batch_is_several_images_and_one_set_of_options(way: Way, body: bytes) -> None:
     call, wrong = read(way, body, read_batch)
-    assert ([bytes(image) for image in call.images if not isinstance(image, CremaError)], wrong) == ([JPEG, JPEG], [])
+    assert ([bytes(image) for image in call.images if not isinstance(image, CremaError)], wrong) == (
+        [JPEG, JPEG],
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -196,11 +209,25 @@ def test_32_images_are_a_batch() -> None:
 
 
 def test_what_is_wrong_with_one_image_of_a_batch_is_that_items_problem() -> None:
-    images = [{"base64": TEXT}, {"base64": "!"}, 7, {"url": "http://x"}, {"base64": base64.b64encode(HEIC).decode()}, {"b64": TEXT}]
+    images = [
+        {"base64": TEXT},
+        {"base64": "!"},
+        7,
+        {"url": "http://x"},
+        {"base64": base64.b64encode(HEIC).decode()},
+        {"b64": TEXT},
+    ]
     call, wrong = read("json", as_json(images=images), read_batch)
     assert wrong == []
     codes = [image.code if isinstance(image, CremaError) else "fine" for image in call.images]
-    assert codes == ["fine", "invalid_request", "invalid_request", "url_fetch_disabled", "unsupported_media_type", "invalid_request"]
+    assert codes == [
+        "fine",
+        "invalid_request",
+        "invalid_request",
+        "url_fetch_disabled",
+        "unsupported_media_type",
+        "invalid_request",
+    ]
     assert problem_of(call, 1).extra["errors"][0]["pointer"] == "/images/1/base64"
     assert [each["pointer"] for each in problem_of(call, 5).extra["errors"]] == ["/images/5/b64", "/images/5"]
 
@@ -210,3 +237,16 @@ def test_a_batch_of_no_form_parts_and_a_raw_image_are_refused() -> None:
     with pytest.raises(CremaError) as caught:
         read("image", JPEG, read_batch)
     assert caught.value.code == "invalid_request"
+
+
+@given(st.sampled_from(["form", "json", "msgpack"]), st.binary(max_size=200), st.booleans())
+def test_no_body_makes_reading_fail_in_another_way(way: Way, body: bytes, is_batch: bool) -> None:
+    start = {
+        "form": b"--b\r\nContent-Disposition: form-data; name=",
+        "json": b'{"image": ',
+        "msgpack": b"\x82\xa5image",
+    }[way]
+    try:
+        (read_batch if is_batch else read_call)(way, start + body, Violations())
+    except CremaError as error:
+        assert error.status in (400, 413)

@@ -9,18 +9,20 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from tests.coordinator.conftest import Cluster
-from tests.coordinator.stub_tiers import JPEG, error
 
 from coordinator.description import description, page
 from crema.errors import CODES
+from tests.coordinator.conftest import Cluster
+from tests.coordinator.stub_tiers import JPEG, error
 
 TEXT = base64.b64encode(JPEG).decode()
 
 
 def validator(name: str) -> Draft202012Validator:
     """A validator of one schema of the description."""
-    return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": description()["components"]})
+    return Draft202012Validator(
+        {"$ref": f"#/components/schemas/{name}", "components": description()["components"]}
+    )
 
 
 def test_the_description_is_valid_openapi() -> None:
@@ -53,7 +55,16 @@ async def test_the_description_is_served_as_json(cluster: Cluster) -> None:
     ("members", "is_good"),
     [
         ({"image": {"base64": TEXT}}, True),
-        ({"image": {"base64": TEXT}, "models": ["tags", {"model": "captions@1", "as": "c", "params": {}, "required": True}], "deadline_ms": 100.5, "lane": "bulk", "on_error": "fail"}, True),
+        (
+            {
+                "image": {"base64": TEXT},
+                "models": ["tags", {"model": "captions@1", "as": "c", "params": {}, "required": True}],
+                "deadline_ms": 100.5,
+                "lane": "bulk",
+                "on_error": "fail",
+            },
+            True,
+        ),
         ({"image": {"base64": TEXT}, "models": ["tags"], "required": ["tags"]}, True),
         ({}, False),
         ({"image": {}}, False),
@@ -70,7 +81,9 @@ async def test_the_description_is_served_as_json(cluster: Cluster) -> None:
     ],
     ids=lambda value: repr(value)[:50],
 )
-async def test_the_described_request_and_the_taken_request_are_the_same(cluster: Cluster, members: Any, is_good: bool) -> None:
+async def test_the_described_request_and_the_taken_request_are_the_same(
+    cluster: Cluster, members: Any, is_good: bool
+) -> None:
     assert validator("AnalyzeRequest").is_valid(members) == is_good
     response, _ = await cluster.post(json.dumps(members).encode())
     assert response.status == (200 if is_good else 400)
@@ -80,7 +93,14 @@ async def test_answers_and_problems_are_as_described(cluster: Cluster) -> None:
     _, answer = await cluster.post()
     validator("Answer").validate(answer)
     cluster.caption.behaviour = lambda header, payload: error(429, "overloaded", retry_after_ms=5)
-    for query in ("", "required=captions", "models=nope", "models=tags@9", "lane=x&nope=1", "models=captions"):
+    for query in (
+        "",
+        "required=captions",
+        "models=nope",
+        "models=tags@9",
+        "lane=x&nope=1",
+        "models=captions",
+    ):
         response, body = await cluster.post(query=query)
         validator("Answer" if response.status == 200 else "Problem").validate(body)
     images = json.dumps({"images": [{"base64": TEXT}, {}], "models": ["tags"]}).encode()

@@ -52,7 +52,7 @@ def test_an_object_is_read_with_and_without_a_byte_order_mark() -> None:
         b'{"a":' + b"[" * 19_000,
         nested(MAX_DEPTH + 1),
         b"\xef\xbb\xbf\xef\xbb\xbf{}",
-        b'\xff\xfe{\x00}\x00',
+        b"\xff\xfe{\x00}\x00",
         b'{"a": [' + b"0," * (MAX_VALUES + 1) + b"0]}",
     ],
     ids=lambda body: repr(body[:24]),
@@ -113,7 +113,11 @@ def test_a_msgpack_map_is_read_with_its_bytes() -> None:
 
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgpack
 import pytest
+
 from tests.coordinator.conftest import TAGS, Cluster
 from tests.coordinator.stub_tiers import JPEG, LOAD, error, ok
 
@@ -145,14 +146,22 @@ async def test_a_deadline_that_passes_during_the_upload_is_a_504(cluster: Cluste
         ({"status": 200, "outcomes_bytes": 99}, "model_output_invalid"),
         (({"status": 200, "outcomes_bytes": 1}, b"\xc1"), "model_output_invalid"),
         (({"status": 200, "outcomes_bytes": 2}, b"\x91\x01"), "model_output_invalid"),
-        ({"status": 200, "outcomes": [{"error": {"code": "item_rejected", "message": "no", "retryable": False}}]}, "item_rejected"),
+        (
+            {
+                "status": 200,
+                "outcomes": [{"error": {"code": "item_rejected", "message": "no", "retryable": False}}],
+            },
+            "item_rejected",
+        ),
         ({"status": 200, "outcomes": [{"error": "boom"}]}, "internal"),
         (ok(TAGS, version="3.2"), "not_ready"),
         (ok(TAGS, model="captions"), "not_ready"),
     ],
     ids=repr,
 )
-async def test_whatever_a_minion_says_costs_only_its_own_part(cluster: Cluster, answer: Any, code: str) -> None:
+async def test_whatever_a_minion_says_costs_only_its_own_part(
+    cluster: Cluster, answer: Any, code: str
+) -> None:
     cluster.tags.behaviour = lambda header, payload: answer
     response, body = await cluster.post()
     assert response.status == 200
@@ -163,12 +172,17 @@ async def test_whatever_a_minion_says_costs_only_its_own_part(cluster: Cluster, 
 async def test_large_outcomes_come_in_the_payload(cluster: Cluster) -> None:
     output = {"embedding": [0.5] * 20_000, "dim": 20_000}
     packed = msgpack.packb([{"ok": output}])
-    cluster.tags.behaviour = lambda header, payload: ({"status": 200, "outcomes_bytes": len(packed), "load": LOAD}, packed)
+    cluster.tags.behaviour = lambda header, payload: (
+        {"status": 200, "outcomes_bytes": len(packed), "load": LOAD},
+        packed,
+    )
     _, body = await cluster.post()
     assert body["results"]["tags"]["output"] == output
 
 
-@pytest.mark.parametrize("timing", [None, 5, {}, {"queue_ms": "x", "inference_ms": float("nan"), "batch_size": -1}])
+@pytest.mark.parametrize(
+    "timing", [None, 5, {}, {"queue_ms": "x", "inference_ms": float("nan"), "batch_size": -1}]
+)
 async def test_a_timing_that_makes_no_sense_is_left_out(cluster: Cluster, timing: Any) -> None:
     cluster.tags.behaviour = lambda header, payload: ok(TAGS) | {"timing": timing}
     _, body = await cluster.post()
@@ -197,4 +211,7 @@ async def test_photos_over_the_held_bytes_are_refused(cluster: Cluster) -> None:
     assert (response.status, problem["code"]) == (429, "overloaded")
     assert cluster.app.gate.bytes == 0
     _, metrics = await cluster.get("/metrics", operations=True)
-    assert b'crema_refused_total{lane="interactive",model="",reason="full",tier="coordinator",version=""} 1.0' in metrics
+    assert (
+        b'crema_refused_total{lane="interactive",model="",reason="full",tier="coordinator",version=""} 1.0'
+        in metrics
+    )

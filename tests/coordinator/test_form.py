@@ -13,7 +13,9 @@ KNOWN = ("models", "deadline_ms", "options")
 
 def part(name: str | None, data: bytes, boundary: bytes = b"XyZ", headers: bytes = b"") -> bytes:
     """One part of a form."""
-    disposition = b"" if name is None else b'Content-Disposition: form-data; name="' + name.encode() + b'"\r\n'
+    disposition = (
+        b"" if name is None else b'Content-Disposition: form-data; name="' + name.encode() + b'"\r\n'
+    )
     return b"--" + boundary + b"\r\n" + disposition + headers + b"\r\n" + data + b"\r\n"
 
 
@@ -28,7 +30,9 @@ def read(body: bytes) -> tuple[Form, Violations]:
 
 
 def test_images_and_fields_are_found() -> None:
-    found, violations = read(form(part("image", b"one"), part("models", b"tags,captions"), part("image", b"\r\ntwo--")))
+    found, violations = read(
+        form(part("image", b"one"), part("models", b"tags,captions"), part("image", b"\r\ntwo--"))
+    )
     assert [bytes(image) for image in found.images] == [b"one", b"\r\ntwo--"]
     assert found.fields == {"models": "tags,captions"}
     assert not violations
@@ -59,7 +63,9 @@ def test_what_follows_the_closing_boundary_is_ignored() -> None:
 
 
 def test_unknown_and_repeated_fields_are_noted_with_a_suggestion() -> None:
-    _, violations = read(form(part("image", b"x"), part("model", b"tags"), part("models", b"a"), part("models", b"b")))
+    _, violations = read(
+        form(part("image", b"x"), part("model", b"tags"), part("models", b"a"), part("models", b"b"))
+    )
     errors = violations.error().extra["errors"]
     assert [each["pointer"] for each in errors] == ["/model", "/models"]
     assert "did you mean models?" in errors[0]["message"]

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+
 from tests.coordinator.conftest import PARAMS, Cluster
 from tests.coordinator.stub_tiers import card, model_row, version_row
 
@@ -59,7 +60,9 @@ async def test_the_operations_listener_serves_no_callers(cluster: Cluster) -> No
         ("/readyz", "GET, HEAD, OPTIONS"),
     ],
 )
-async def test_a_method_that_is_not_taken_is_a_405_with_allow(cluster: Cluster, path: str, allow: str) -> None:
+async def test_a_method_that_is_not_taken_is_a_405_with_allow(
+    cluster: Cluster, path: str, allow: str
+) -> None:
     response, problem = await cluster.get(path, method="DELETE")
     assert (response.status, problem["code"], response.headers["Allow"]) == (405, "method_not_allowed", allow)
     response, _ = await cluster.get(path, method="OPTIONS")
@@ -70,7 +73,11 @@ async def test_head_is_served_wherever_get_is(cluster: Cluster) -> None:
     for path in ("/v1/models", "/v1/models/tags", "/livez", "/openapi.json", "/docs"):
         whole, _ = await cluster.get(path)
         head, body = await cluster.get(path, method="HEAD")
-        assert (head.status, body, head.headers["Content-Length"]) == (200, b"", whole.headers["Content-Length"])
+        assert (head.status, body, head.headers["Content-Length"]) == (
+            200,
+            b"",
+            whole.headers["Content-Length"],
+        )
 
 
 async def test_metrics_count_calls_and_their_parts(cluster: Cluster) -> None:
@@ -108,9 +115,30 @@ async def test_models_are_listed_with_their_versions(cluster: Cluster) -> None:
     assert tags["params"]["max_tags"] == PARAMS["max_tags"]
     assert tags["params"]["note"] == {"type": "string", "default": "", "max_length": 8}
     assert tags["versions"] == [
-        {"version": "3.2", "state": "ready", "replicas": 1, "ready": 1, "canary_percent": 5, "summary": "tags for tests"},
-        {"version": "3.1", "state": "ready", "replicas": 1, "ready": 1, "canary_percent": None, "summary": "tags for tests"},
-        {"version": "2.9", "state": "failed", "replicas": 1, "ready": 0, "canary_percent": None, "summary": "tags for tests"},
+        {
+            "version": "3.2",
+            "state": "ready",
+            "replicas": 1,
+            "ready": 1,
+            "canary_percent": 5,
+            "summary": "tags for tests",
+        },
+        {
+            "version": "3.1",
+            "state": "ready",
+            "replicas": 1,
+            "ready": 1,
+            "canary_percent": None,
+            "summary": "tags for tests",
+        },
+        {
+            "version": "2.9",
+            "state": "failed",
+            "replicas": 1,
+            "ready": 0,
+            "canary_percent": None,
+            "summary": "tags for tests",
+        },
     ]
 
 
@@ -142,7 +170,9 @@ async def test_an_unknown_model_is_a_404_with_suggestions(cluster: Cluster, name
         ({"wanted": 0, "replicas": []}, "degraded", 0),
     ],
 )
-async def test_the_state_shown_is_what_really_stands(cluster: Cluster, changes: dict[str, Any], state: str, ready: int) -> None:
+async def test_the_state_shown_is_what_really_stands(
+    cluster: Cluster, changes: dict[str, Any], state: str, ready: int
+) -> None:
     models = cluster.models()
     models["captions"]["versions"]["1.4"].update(changes)
     await cluster.reroute(models)
@@ -240,7 +270,9 @@ async def test_one_event_per_call_says_versions_outcomes_and_times_and_no_pixels
     await cluster.post(b"junk")
     cluster.app.journal.flush()
     first, second = (json.loads(line) for line in cluster.log.getvalue().splitlines())
-    assert {name: first[name] for name in ("event", "level", "tier", "request_id", "path", "status", "outcome")} == {
+    assert {
+        name: first[name] for name in ("event", "level", "tier", "request_id", "path", "status", "outcome")
+    } == {
         "event": "request",
         "level": "info",
         "tier": "coordinator",
@@ -249,8 +281,11 @@ async def test_one_event_per_call_says_versions_outcomes_and_times_and_no_pixels
         "status": 200,
         "outcome": "partial",
     }
-    assert [(each["model"], each["version"]) for each in first["models"]] == [("tags", "3.1"), ("tags", "2.9")]
-    assert first["models"][0]["inference_ms"] == 12.3
+    assert [(each["model"], each["version"]) for each in first["models"]] == [
+        ("tags", "3.1"),
+        ("tags", "2.9"),
+    ]
+    assert first["models"][0]["timing"]["inference_ms"] == 12.3
     assert first["models"][1]["error"] == "not_ready"
     assert first["total_ms"] >= first["preprocess_ms"] > 0
     assert (second["status"], second["outcome"]) == (415, "unsupported_media_type")

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordinator.merge import STATUS_ORDER, Merged, Part, is_finite, merge, part_error, sealed
+from coordinator.merge import STATUS_ORDER, Merged, Part, finish, is_finite, merge, part_error, sealed
 from crema.errors import CODES, CremaError
 
 TIMING = {"queue_ms": 3.1, "inference_ms": 41.2, "total_ms": 47.9, "batch_size": 8}
@@ -18,7 +18,14 @@ IMAGE = {"format": "jpeg", "width": 4, "height": 3, "bytes": 9}
 CALL_TIMING = {"preprocess_ms": 18.4, "total_ms": 94.6}
 
 # one code for each status a part may fail with, in the order of the contract
-FAILURES = {429: "overloaded", 503: "not_ready", 504: "deadline_exceeded", 502: "model_failed", 500: "internal", 422: "item_rejected"}
+FAILURES = {
+    429: "overloaded",
+    503: "not_ready",
+    504: "deadline_exceeded",
+    502: "model_failed",
+    500: "internal",
+    422: "item_rejected",
+}
 
 
 def good(key: str, *, required: bool = False) -> Part:
@@ -26,7 +33,13 @@ def good(key: str, *, required: bool = False) -> Part:
 
 
 def bad(key: str, status: int, *, required: bool = False, after_ms: float | None = None) -> Part:
-    return Part(key, key, "1.0", required, error=CremaError(FAILURES[status], f"{key} said {status}", retry_after_ms=after_ms))
+    return Part(
+        key,
+        key,
+        "1.0",
+        required,
+        error=CremaError(FAILURES[status], f"{key} said {status}", retry_after_ms=after_ms),
+    )
 
 
 def merged(*parts: Part) -> Merged:
@@ -41,8 +54,20 @@ def test_all_ok_is_200_and_ok() -> None:
         "status": "ok",
         "image": IMAGE,
         "results": {
-            "tags": {"status": "ok", "model": "tags", "version": "1.0", "output": {"score": 0.5}, "timing": TIMING},
-            "captions": {"status": "ok", "model": "captions", "version": "1.0", "output": {"score": 0.5}, "timing": TIMING},
+            "tags": {
+                "status": "ok",
+                "model": "tags",
+                "version": "1.0",
+                "output": {"score": 0.5},
+                "timing": TIMING,
+            },
+            "captions": {
+                "status": "ok",
+                "model": "captions",
+                "version": "1.0",
+                "output": {"score": 0.5},
+                "timing": TIMING,
+            },
         },
         "timing": CALL_TIMING,
     }
@@ -60,7 +85,12 @@ def test_one_optional_failure_is_a_partial_200_with_its_error() -> None:
         "status": "error",
         "model": "captions",
         "version": "1.0",
-        "error": {"code": "overloaded", "message": "captions said 429", "retryable": True, "retry_after_ms": 800},
+        "error": {
+            "code": "overloaded",
+            "message": "captions said 429",
+            "retryable": True,
+            "retry_after_ms": 800,
+        },
     }
 
 
@@ -75,7 +105,10 @@ def test_a_failed_required_part_is_a_problem_with_the_results_so_far() -> None:
         "request_id": "req_1",
     }
     assert answer.body["detail"] == "captions: captions said 504"
-    assert {key: each["status"] for key, each in answer.body["results"].items()} == {"tags": "ok", "captions": "error"}
+    assert {key: each["status"] for key, each in answer.body["results"].items()} == {
+        "tags": "ok",
+        "captions": "error",
+    }
     assert "image" not in answer.body
 
 
@@ -98,7 +131,10 @@ def statuses() -> list[tuple[tuple[int, bool], ...]]:
 
 def test_the_status_of_every_combination_of_three_parts() -> None:
     for case in statuses():
-        parts = [good(str(n), required=r) if s == 200 else bad(str(n), s, required=r, after_ms=100) for n, (s, r) in enumerate(case)]
+        parts = [
+            good(str(n), required=r) if s == 200 else bad(str(n), s, required=r, after_ms=100)
+            for n, (s, r) in enumerate(case)
+        ]
         answer = merged(*parts)
         failed = [status for status, _ in case if status != 200]
         required = [status for status, is_required in case if is_required and status != 200]
@@ -134,7 +170,9 @@ def test_what_a_part_cannot_be_is_a_bug_of_ours(code: str) -> None:
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("place", [lambda x: x, lambda x: [x], lambda x: {"a": [{"b": x}]}, lambda x: {"a": None, "b": x}])
+@pytest.mark.parametrize(
+    "place", [lambda x: x, lambda x: [x], lambda x: {"a": [{"b": x}]}, lambda x: {"a": None, "b": x}]
+)
 def test_a_number_that_is_not_finite_never_leaves(number: float, place: Any) -> None:
     assert sealed(place(number)) is None
     assert not is_finite(place(number))
@@ -146,6 +184,18 @@ def test_a_real_null_and_the_word_null_may_leave() -> None:
         assert raw is not None
         assert json.loads(msgspec.json.encode(raw)) == output
         assert is_finite(output)
+
+
+def test_a_part_is_sealed_for_json_and_left_as_it_is_for_msgpack() -> None:
+    sealed_part, plain_part, broken = good("a"), good("b"), good("c")
+    finish(sealed_part, as_msgpack=False)
+    finish(plain_part, as_msgpack=True)
+    assert isinstance(sealed_part.output, msgspec.Raw)
+    assert plain_part.output == {"score": 0.5}
+    broken.output = {"score": math.nan}
+    finish(broken, as_msgpack=True)
+    assert broken.error is not None
+    assert (broken.error.code, broken.output, broken.timing) == ("model_output_invalid", None, None)
 
 
 def test_what_json_cannot_hold_does_not_leave() -> None:

@@ -47,7 +47,9 @@ def combined(*sources: Options, defaults: tuple[str, ...] = DEFAULTS) -> tuple[C
 
 
 def test_entries_are_selectors_or_maps() -> None:
-    options, wrong = of_map(models=["tags@3", {"model": "captions@1.4", "as": "caption", "params": {"n": 1}, "required": True}])
+    options, wrong = of_map(
+        models=["tags@3", {"model": "captions@1.4", "as": "caption", "params": {"n": 1}, "required": True}]
+    )
     assert options.models == (Entry("tags@3", "tags@3"), Entry("captions@1.4", "caption", {"n": 1}, True))
     assert wrong == []
 
@@ -97,18 +99,32 @@ def test_the_same_model_may_be_asked_twice_under_two_keys() -> None:
 
 @pytest.mark.parametrize(
     ("value", "kept"),
-    [(2000, 2000.0), (2000.5, 2000.5), (1, 50.0), (0.001, 50.0), (50, 50.0), (25_000, 25_000.0), (25_001, 25_000.0), (1e308, 25_000.0), (10**300, 25_000.0)],
+    [
+        (2000, 2000.0),
+        (2000.5, 2000.5),
+        (1, 50.0),
+        (0.001, 50.0),
+        (50, 50.0),
+        (25_000, 25_000.0),
+        (25_001, 25_000.0),
+        (1e308, 25_000.0),
+        (10**300, 25_000.0),
+    ],
 )
 def test_a_finite_positive_deadline_is_clamped(value: Any, kept: float) -> None:
     assert of_map(deadline_ms=value) == (Options(deadline_ms=kept), [])
 
 
-@pytest.mark.parametrize("value", [0, -1, -0.0, float("nan"), float("inf"), float("-inf"), True, False, None, "2000", [], {}])
+@pytest.mark.parametrize(
+    "value", [0, -1, -0.0, float("nan"), float("inf"), float("-inf"), True, False, None, "2000", [], {}]
+)
 def test_any_other_deadline_is_noted(value: Any) -> None:
     assert of_map(deadline_ms=value)[1] == ["/deadline_ms"]
 
 
-@pytest.mark.parametrize(("name", "good"), [("lane", ["interactive", "bulk"]), ("on_error", ["partial", "fail"])])
+@pytest.mark.parametrize(
+    ("name", "good"), [("lane", ["interactive", "bulk"]), ("on_error", ["partial", "fail"])]
+)
 def test_choices_are_closed(name: str, good: list[str]) -> None:
     for value in good:
         assert of_map(**{name: value}) == (Options(**{name: value}), [])  # type: ignore[arg-type]
@@ -126,12 +142,24 @@ def test_required_in_json_is_a_list_of_keys(value: Any) -> None:
 
 
 def test_a_query_says_the_same_as_the_json_form() -> None:
-    options, wrong = of_query("models=tags%403,captions&deadline_ms=2000.5&lane=bulk&on_error=fail&required=captions")
+    options, wrong = of_query(
+        "models=tags%403,captions&deadline_ms=2000.5&lane=bulk&on_error=fail&required=captions"
+    )
     assert wrong == []
-    assert options == Options((Entry("tags@3", "tags@3"), Entry("captions", "captions")), 2000.5, "bulk", "fail", ("captions",))
+    assert options == Options(
+        (Entry("tags@3", "tags@3"), Entry("captions", "captions")), 2000.5, "bulk", "fail", ("captions",)
+    )
 
 
-@pytest.mark.parametrize("query", ["models=tags@3,captions", "models=tags%403%2Ccaptions", "models=tags%403,+captions", "models=%20tags@3%20,captions"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "models=tags@3,captions",
+        "models=tags%403%2Ccaptions",
+        "models=tags%403,+captions",
+        "models=%20tags@3%20,captions",
+    ],
+)
 def test_models_are_separated_by_commas_however_they_are_encoded(query: str) -> None:
     options, wrong = of_query(query)
     assert options.models is not None
@@ -171,7 +199,9 @@ def test_wrong_queries_are_noted_as_pointers_into_the_json_form(query: str, wron
     assert of_query(query)[1] == wrong
 
 
-@pytest.mark.parametrize(("text", "kept"), [("2000", 2000.0), (" 2e3 ", 2000.0), ("+60.5", 60.5), (".5", 50.0), ("1e99", 25_000.0)])
+@pytest.mark.parametrize(
+    ("text", "kept"), [("2000", 2000.0), (" 2e3 ", 2000.0), ("+60.5", 60.5), (".5", 50.0), ("1e99", 25_000.0)]
+)
 def test_a_deadline_may_be_any_decimal_number(text: str, kept: float) -> None:
     assert options_of_texts({"deadline_ms": text}, Violations()).deadline_ms == kept
 
@@ -182,7 +212,9 @@ def test_an_empty_required_requires_nothing() -> None:
 
 def test_the_field_options_is_the_json_map() -> None:
     violations = Violations()
-    options = options_of_field('{"models": [{"model": "tags", "params": {"a": 1}}], "lane": "bulk"}', violations)
+    options = options_of_field(
+        '{"models": [{"model": "tags", "params": {"a": 1}}], "lane": "bulk"}', violations
+    )
     assert options.models == (Entry("tags", "tags", {"a": 1}),)
     assert not violations
 
@@ -204,7 +236,9 @@ def test_a_field_options_that_is_not_json_is_invalid_json() -> None:
 
 def test_nothing_said_means_the_defaults() -> None:
     options, _ = combined(Options())
-    assert options == CallOptions((Entry("tags", "tags"), Entry("captions", "captions")), 5000.0, "interactive", "partial")
+    assert options == CallOptions(
+        (Entry("tags", "tags"), Entry("captions", "captions")), 5000.0, "interactive", "partial"
+    )
 
 
 def test_the_first_source_that_says_something_wins() -> None:

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.coordinator.conftest import PARAMS
-from tests.coordinator.stub_tiers import card, model_row, version_row
 
 from coordinator.directory import Directory
 from coordinator.options import Entry, Options
@@ -15,6 +13,8 @@ from coordinator.plan import Plan, Planner, wrong_with
 from coordinator.routing_file import parse_routing
 from coordinator.violations import Violations
 from crema.errors import CremaError
+from tests.coordinator.conftest import PARAMS
+from tests.coordinator.stub_tiers import card, model_row, version_row
 
 
 def models() -> dict[str, Any]:
@@ -39,7 +39,13 @@ async def directory() -> Directory:
     import json
 
     made = Directory(Path("nowhere.json"))
-    body = {"format": 1, "revision": 1, "default_models": ["tags", "captions"], "preprocessors": [], "models": models()}
+    body = {
+        "format": 1,
+        "revision": 1,
+        "default_models": ["tags", "captions"],
+        "preprocessors": [],
+        "models": models(),
+    }
     await made.apply(parse_routing(json.dumps(body).encode()))
     return made
 
@@ -62,7 +68,9 @@ async def test_a_selector_means_this_version(directory: Directory, selector: str
 
 
 @pytest.mark.parametrize("selector", ["tagz", "tag", "Tags", "TAGS@3", "../tags", "caption", "x y"])
-async def test_an_unknown_model_lists_what_there_is_closest_first(directory: Directory, selector: str) -> None:
+async def test_an_unknown_model_lists_what_there_is_closest_first(
+    directory: Directory, selector: str
+) -> None:
     with pytest.raises(CremaError) as caught:
         directory.resolve(selector)
     error = caught.value
@@ -73,7 +81,23 @@ async def test_an_unknown_model_lists_what_there_is_closest_first(directory: Dir
         assert error.extra["did_you_mean"][0] == "tags"
 
 
-@pytest.mark.parametrize("selector", ["tags@9", "tags@4", "tags@9.9", "tags@3.2", "tags@canidate", "tags@", "tags@v3", "tags@03", "tags@3.1.1", "tags@@3", "tags@ 3", "tags@٣"])
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "tags@9",
+        "tags@4",
+        "tags@9.9",
+        "tags@3.2",
+        "tags@canidate",
+        "tags@",
+        "tags@v3",
+        "tags@03",
+        "tags@3.1.1",
+        "tags@@3",
+        "tags@ 3",
+        "tags@٣",
+    ],
+)
 async def test_an_unknown_version_lists_what_there_is(directory: Directory, selector: str) -> None:
     with pytest.raises(CremaError) as caught:
         directory.resolve(selector)
@@ -124,7 +148,12 @@ async def test_all_wrong_params_of_all_models_are_listed(directory: Directory) -
             Entry("tags", "tags", {"max_tag": 1, "max_tags": 0, "threshold": "x", "nested": True}),
         )
     found = {each["pointer"]: each["message"] for each in caught.value.extra["errors"]}
-    assert list(found) == ["/models/0/params/max_words", "/models/1/params/max_tag", "/models/1/params/max_tags", "/models/1/params/threshold"]
+    assert list(found) == [
+        "/models/0/params/max_words",
+        "/models/1/params/max_tag",
+        "/models/1/params/max_tags",
+        "/models/1/params/threshold",
+    ]
     assert "did you mean max_tags?" in found["/models/1/params/max_tag"]
 
 

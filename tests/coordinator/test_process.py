@@ -15,7 +15,17 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.coordinator.stub_tiers import JPEG, StubMinion, StubPreprocessor, card, model_row, ok, version_row, write_routing
+
+from tests.coordinator.stub_tiers import (
+    JPEG,
+    StubMinion,
+    StubPreprocessor,
+    card,
+    model_row,
+    ok,
+    version_row,
+    write_routing,
+)
 
 pytestmark = pytest.mark.cluster
 
@@ -86,6 +96,17 @@ async def test_it_serves_and_ends_at_once_when_nobody_calls(tmp_path: Path) -> N
         assert time.monotonic() - started < 3
 
 
+async def test_times_are_told_in_tenths_of_milliseconds(tmp_path: Path) -> None:
+    # the event loop's own clock ticks in whole milliseconds and stands still within a turn
+    async with running(tmp_path) as cluster:
+        await cluster.ready()
+        told = []
+        for _ in range(10):
+            async with cluster.session.post(cluster.url + "/v1/analyze", data=JPEG) as response:
+                told.append((await response.json())["timing"]["total_ms"])
+        assert any(total_ms != int(total_ms) for total_ms in told)
+
+
 async def test_a_drain_finishes_what_is_in_flight_and_takes_calls_through_its_grace(tmp_path: Path) -> None:
     async with running(tmp_path, "--grace-s", "0.6") as cluster:
         await cluster.ready()
@@ -128,7 +149,15 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["--listen", "--operations"])
 async def test_it_refuses_to_listen_beyond_loopback(tmp_path: Path, option: str) -> None:
-    arguments = [sys.executable, "-m", "coordinator", "--routing", str(tmp_path / "r.json"), option, "0.0.0.0:0"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "coordinator",
+        "--routing",
+        str(tmp_path / "r.json"),
+        option,
+        "0.0.0.0:0",
+    ]
     process = await asyncio.create_subprocess_exec(*arguments, stderr=asyncio.subprocess.PIPE)
     _, said = await process.communicate()
     assert process.returncode == 1

@@ -83,7 +83,19 @@ def test_what_was_sent_since_the_report_counts_by_the_replicas_own_speed() -> No
     assert slow.predicted_wait_ms(0.0) == pytest.approx(10 + 2 * 30, rel=0.01)
 
 
-@pytest.mark.parametrize("told", [None, {}, {"expected_wait_ms": "5"}, {"expected_wait_ms": True}, {"expected_wait_ms": -1}, {"expected_wait_ms": float("nan")}, {"expected_wait_ms": 1e12}, 5])
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {},
+        {"expected_wait_ms": "5"},
+        {"expected_wait_ms": True},
+        {"expected_wait_ms": -1},
+        {"expected_wait_ms": float("nan")},
+        {"expected_wait_ms": 1e12},
+        5,
+    ],
+)
 def test_a_load_that_makes_no_sense_is_ignored(told: object) -> None:
     made = replica(30)
     made.sent()

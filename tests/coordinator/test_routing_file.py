@@ -7,15 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.coordinator.stub_tiers import card, model_row, version_row
 
 from coordinator.routing_file import RoutingError, parse_routing, read_routing
+from tests.coordinator.stub_tiers import card, model_row, version_row
 
 
 def routing(**changes: Any) -> dict[str, Any]:
     rows = {"3.1": version_row(["127.0.0.1:7000"], card("tags", "3.1"))}
     models = {"tags": model_row("3.1", rows, {"candidate": "3.1"})}
-    return {"format": 1, "revision": 17, "default_models": ["tags"], "preprocessors": ["127.0.0.1:7002"], "models": models, **changes}
+    return {
+        "format": 1,
+        "revision": 17,
+        "default_models": ["tags"],
+        "preprocessors": ["127.0.0.1:7002"],
+        "models": models,
+        **changes,
+    }
 
 
 def parse(value: Any) -> Any:

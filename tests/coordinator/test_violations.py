@@ -52,7 +52,15 @@ def test_closest_comes_first_and_case_does_not_matter() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("a\nb", r"'a\nb'"), (True, "true"), (None, "null"), (1.5, "1.5"), ({}, "a map"), ([1], "a list"), (b"x", "bytes")],
+    [
+        ("a\nb", r"'a\nb'"),
+        (True, "true"),
+        (None, "null"),
+        (1.5, "1.5"),
+        ({}, "a map"),
+        ([1], "a list"),
+        (b"x", "bytes"),
+    ],
 )
 def test_values_are_shown_as_the_caller_wrote_them(value: object, text: str) -> None:
     assert shown(value) == text

@@ -22,7 +22,11 @@ os.write(announce, json.dumps({"http": 7}).encode() + b"\\n")
 os.close(announce)
 """
 OBEDIENT = LISTENING + "signal.signal(signal.SIGINT, lambda *_: sys.exit(0))\ntime.sleep(60)\n"
-STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + LISTENING + "time.sleep(60)\n"
+STUBBORN = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    + LISTENING
+    + "time.sleep(60)\n"
+)
 CRASHING = "import sys; print('out of luck', file=sys.stderr); sys.exit(3)\n"
 PATIENCE_S = 10.0
 

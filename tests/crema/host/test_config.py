@@ -294,7 +294,9 @@ def test_a_broken_manifest_that_is_not_served_stops_nothing(folder: Path) -> Non
     assert resolved(folder, GOOD).models["captions"].default == "1.10"
 
 
-def test_a_broken_newest_version_of_a_model_nobody_names_is_refused_and_the_one_before_serves(folder: Path) -> None:
+def test_a_broken_newest_version_of_a_model_nobody_names_is_refused_and_the_one_before_serves(
+    folder: Path,
+) -> None:
     put_package(folder / "models", "embeddings", "1.0")
     put_package(folder / "models", "embeddings", "1.1", MANIFEST.replace("type: score", "type: number"))
     cluster = resolved(folder, GOOD)

@@ -1,0 +1,130 @@
+"""What the other tiers answer, read with suspicion: whatever does not fit becomes that tier's error and nothing worse.
+
+Pure functions over one answer's header and payload.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgpack
+import structlog
+
+from coordinator.merge import DEFAULT_RETRY_AFTER_MS
+from crema import wire
+from crema.errors import CremaError
+from crema.host.channel import Buffer
+
+# What a preprocessor may say of a photo or of itself; anything else it refuses is a bug between us.
+PREPROCESS_STATUSES: Final = frozenset({413, 415, 422, 429, 500, 502, 503, 504})
+
+Timing = dict[str, float]
+Tensor = tuple[dict[str, Any], Buffer]
+"""A tensor's description `{shape, dtype}`, and its bytes as a slice of the answer they came in."""
+
+log = structlog.get_logger(__name__)
+
+
+def tenth(number: float) -> float:
+    """`number`, not negative, to one decimal place: a third of what `round` costs."""
+    return int(number * 10 + 0.5) / 10
+
+
+def image_of(header: dict[str, Any]) -> dict[str, Any] | None:
+    """What a preprocessor found the photo to be, as the API shows it."""
+    told = header.get("image")
+    if type(told) is not dict:
+        return None
+    return {
+        "format": told.get("format"),
+        "width": told.get("width"),
+        "height": told.get("height"),
+        "bytes": told.get("bytes"),
+    }
+
+
+def tensors_of(header: dict[str, Any], payload: Buffer, count: int) -> list[Tensor] | None:
+    """The `count` tensors that lie back to back in a preprocessor's payload, uncopied. None when they do not fit it."""
+    described = header.get("tensors")
+    if type(described) is not list or len(described) != count:
+        return None
+    view = memoryview(payload)
+    tensors: list[Tensor] = []
+    start = 0
+    try:
+        for each in described:
+            end = start + wire.tensor_bytes(each.get("shape"), each.get("dtype"))
+            tensors.append((each, view[start:end]))
+            start = end
+    except (wire.ShapeError, AttributeError):
+        return None
+    return tensors if start == len(view) else None
+
+
+def error_of(header: dict[str, Any], who: str, statuses: frozenset[int] | None = None) -> CremaError:
+    """The error of an answer whose status is not 200. One that the tier may not send means that we sent it nonsense."""
+    error = CremaError.from_wire(header.get("error"))
+    if error.code == "internal" or (statuses is not None and error.status not in statuses):
+        log.error(
+            "refused_by_tier", who=who, status=header.get("status"), error=str(header.get("error"))[:300]
+        )
+        return CremaError(
+            "internal", "another tier refused what this coordinator sent; it is logged under this request id"
+        )
+    if error.status in (429, 503) and error.retry_after_ms is None:
+        return CremaError(error.code, error.message, retry_after_ms=DEFAULT_RETRY_AFTER_MS)
+    return error
+
+
+def timing_of(told: Any, total_ms: float) -> tuple[Timing, float | None]:
+    """The timing of a model's part, and its time per item; what a minion did not tell properly is left out."""
+    if type(told) is dict:
+        queue_ms: Any = told.get("queue_ms")
+        inference_ms: Any = told.get("inference_ms")
+        batch_size: Any = told.get("batch_size")
+        if _is_ms(queue_ms) and _is_ms(inference_ms) and type(batch_size) is int and batch_size > 0:
+            timing = {
+                "queue_ms": tenth(queue_ms),
+                "inference_ms": tenth(inference_ms),
+                "total_ms": tenth(total_ms),
+                "batch_size": batch_size,
+            }
+            return timing, inference_ms / batch_size
+    return {"total_ms": tenth(total_ms)}, None
+
+
+def _is_ms(value: Any) -> bool:
+    return (type(value) is float or type(value) is int) and 0 <= value < 1e9
+
+
+def outcome_of(header: dict[str, Any], payload: Buffer) -> tuple[Any, CremaError | None]:
+    """(output, None) or (None, error) of the one item asked for.
+
+    The outcomes stand in the header or, when they are too large for that, in the payload.
+    """
+    outcomes = header.get("outcomes")
+    if outcomes is None:
+        size = header.get("outcomes_bytes")
+        outcomes = _unpack(payload) if type(size) is int and size == len(payload) else None
+    if type(outcomes) is list and len(outcomes) == 1 and type(outcomes[0]) is dict:
+        outcome = outcomes[0]
+        if "error" in outcome:
+            return None, CremaError.from_wire(outcome["error"])
+        if "ok" in outcome:
+            return outcome["ok"], None
+    return None, CremaError(
+        "model_output_invalid",
+        "the minion's answer holds no outcome for this image; report it to the model's owner",
+    )
+
+
+def _unpack(payload: Buffer) -> Any:
+    size = len(payload)
+    try:
+        value = msgpack.unpackb(
+            payload, max_str_len=size, max_bin_len=0, max_array_len=size, max_map_len=size, max_ext_len=0
+        )
+        wire.check_plain(value)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException, wire.WireError):
+        return None
+    return value
