@@ -313,6 +313,9 @@ class Dispatcher:
                 request_ids=[
                     item.request.request_id for item in items if item.request.request_id is not None
                 ][:32],
+                traceparents=[
+                    item.request.traceparent for item in items if item.request.traceparent is not None
+                ][:32],
             )
         if error["code"] == "model_failed":
             return error_outcome("model_failed", model_failed_message(error["kind"]))

@@ -127,8 +127,8 @@ class RequestReader:
         remaining_ms = message.get("remaining_ms")
         if remaining_ms is None:
             remaining_s = math.inf
-        elif type(remaining_ms) in _NUMBER and 0 <= remaining_ms < _ENDLESS_MS:
-            remaining_s = remaining_ms / 1000
+        elif type(remaining_ms) in _NUMBER and 0 <= remaining_ms < math.inf:
+            remaining_s = min(remaining_ms, _ENDLESS_MS) / 1000
             if remaining_s <= 0:
                 raise CremaError("deadline_exceeded", "no time was left when the request arrived; allow more")
         else:
@@ -165,5 +165,5 @@ def invalid(message: str) -> CremaError:
 
 
 _NUMBER: Final = (int, float)
-# thousands of years; a whole number beyond what a float holds is refused here instead of raising below
+# thousands of years: nothing later is worth telling apart, and a whole number may be larger than a float holds
 _ENDLESS_MS: Final = 1e15

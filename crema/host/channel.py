@@ -31,7 +31,7 @@ RECONNECT_MOST_S: Final = 2.0
 # A peer that reads nothing may hold this much of our memory, then its connection ends.
 MAX_UNSENT_BYTES: Final = 2 * wire.MAX_PAYLOAD_BYTES
 # Joined into one write below this size: one object for the transport instead of several.
-JOIN_BYTES: Final = 4096
+JOIN_BYTES: Final = 32 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -60,24 +60,33 @@ class Receiver(Protocol):
 class Channel(asyncio.BufferedProtocol):
     """Frames over one stream connection, hello first.
 
-    `role` is ours; `accepts` are the roles the peer may have. With a `token`, the peer's hello must carry the same.
+    `role` is ours; `accepts` are the roles the peer may have. Whoever connects shows the cluster's token (`shows`);
+    whoever listens asks for it (`asks`) and shows nothing, or every stranger who connects would be told it.
     """
 
     def __init__(
-        self, receiver: Receiver, role: Role, accepts: frozenset[Role], token: str | None = None
+        self,
+        receiver: Receiver,
+        role: Role,
+        accepts: frozenset[Role],
+        *,
+        shows: str | None = None,
+        asks: str | None = None,
     ) -> None:
         self.peer: Role | None = None
         self.is_congested = False
         self._receiver = receiver
         self._role: Role = role
         self._accepts = accepts
-        self._token = token
+        self._shows = shows
+        self._asks = asks
         self._transport: asyncio.Transport | None = None
         self._is_closed = False
         self._error: Exception | None = None
         self._hello_timer: asyncio.TimerHandle | None = None
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
         self._filled = 0
+        self._unwritten: list[Buffer] = []
         # the frame whose payload is being received: its header, its memory, and how much of it has come
         self._header: dict[str, Any] | None = None
         self._payload: memoryview | None = None
@@ -106,16 +115,26 @@ class Channel(asyncio.BufferedProtocol):
         if self.is_congested and transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
             self.abort(ChannelLost("the peer does not read"))
             raise ChannelLost("the peer does not read")
-        if len(payload) == 1 and len(payload[0]) <= JOIN_BYTES:
-            transport.write(b"".join((head, payload[0])))
+        if not self._unwritten:
+            # everything sent within one turn of the loop goes out in one system call
+            asyncio.get_running_loop().call_soon(self._write)
+        self._unwritten.append(head)
+        self._unwritten.extend(payload)
+
+    def _write(self) -> None:
+        """Hand what was sent since the last turn of the loop to the transport."""
+        parts, self._unwritten = self._unwritten, []
+        if not parts or self._transport is None or self._is_closed:
             return
-        transport.write(head)
-        for part in payload:
-            transport.write(part)
+        if sum(map(len, parts)) <= JOIN_BYTES:
+            self._transport.write(b"".join(parts))
+        else:
+            self._transport.writelines(parts)
 
     def close(self) -> None:
         """Close after what was written has gone out."""
         if self._transport is not None and not self._is_closed:
+            self._write()
             self._transport.close()
 
     def abort(self, error: Exception | None = None) -> None:
@@ -130,7 +149,7 @@ class Channel(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
         self._hello_timer = loop.call_later(HELLO_TIMEOUT_S, self.abort, ChannelLost("no hello in time"))
-        self._transport.write(wire.encode_header(wire.hello(self._role, self._token)))
+        self._transport.write(wire.encode_header(wire.hello(self._role, self._shows)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_closed = True
@@ -229,9 +248,9 @@ class Channel(asyncio.BufferedProtocol):
         role = header.get("role")
         if header["kind"] != "hello" or header["id"] != 0 or payload_bytes or role not in ROLES:
             raise wire.WireError("the first frame is not a hello")
-        if self._token is not None:
+        if self._asks is not None:
             token = header.get("token")
-            if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self._token.encode()):
+            if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self._asks.encode()):
                 self._refuse("unauthenticated", "wrong cluster token: give both sides the same one", None)
                 return False
         if role not in self._accepts:
@@ -257,6 +276,7 @@ class Channel(asyncio.BufferedProtocol):
         """Say why, then close once it has gone out."""
         self._error = error or ChannelLost(message)
         if self._transport is not None:
+            self._write()
             self._transport.write(wire.encode_header(wire.refusal(code, message)))
             self._transport.close()
         self._filled = 0
@@ -323,7 +343,7 @@ class _ServedChannel(Channel):
         accepts: frozenset[Role],
         token: str | None,
     ) -> None:
-        super().__init__(receiver, role, accepts, token)
+        super().__init__(receiver, role, accepts, asks=token)
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -477,7 +497,7 @@ class ChannelClient:
         pause = RECONNECT_FIRST_S
         while True:
             self._lost.clear()
-            self._channel = channel = Channel(self, self._role, self._accepts, self._token)
+            self._channel = channel = Channel(self, self._role, self._accepts, shows=self._token)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     await loop.create_connection(lambda channel=channel: channel, self._host, self._port)  # type: ignore[misc]

@@ -66,7 +66,12 @@ def test_no_time_left_is_a_passed_deadline() -> None:
     assert refused(remaining_ms=0).code == "deadline_exceeded"
 
 
-@pytest.mark.parametrize("value", [-1, math.nan, math.inf, 10**400, "5", True, [5]])
+@pytest.mark.parametrize("value", [1e308, 2**63, 10**400])
+def test_a_deadline_beyond_all_bounds_is_only_very_far_away(value: Any) -> None:
+    assert read(remaining_ms=value).deadline > 1e9
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, "5", True, [5]])
 def test_remaining_time_is_a_finite_number(value: Any) -> None:
     assert "remaining_ms must be a finite number" in refused(remaining_ms=value).message
 

@@ -69,7 +69,7 @@ class Recorder:
 def opened(
     recorder: Recorder, token: str | None = None, roles: frozenset[Role] = frozenset({"coordinator"})
 ) -> tuple[Channel, FakeTransport]:
-    channel, transport = Channel(recorder, "minion", roles, token), FakeTransport()
+    channel, transport = Channel(recorder, "minion", roles, asks=token), FakeTransport()
     channel.connection_made(transport)
     return channel, transport
 
@@ -180,6 +180,39 @@ async def test_the_right_token_opens_the_channel() -> None:
     feed(channel, transport, wire.encode_header(wire.hello("coordinator", "sekret")))
     assert channel.is_open
     assert recorder.opened == 1
+    channel.connection_lost(None)
+
+
+async def test_a_listener_does_not_tell_its_token_to_whoever_connects() -> None:
+    recorder = Recorder()
+    channel, transport = opened(recorder, token="sekret")
+    assert b"hello" in transport.written
+    assert b"sekret" not in transport.written
+    channel.connection_lost(None)
+
+
+async def test_a_client_shows_the_token_that_the_listener_asks_for() -> None:
+    server = ChannelServer(Echo(), "minion", frozenset({"coordinator"}), token="sekret")
+    port = await server.start("127.0.0.1", 0)
+    client = ChannelClient(f"127.0.0.1:{port}", "coordinator", "minion", token="sekret")
+    client.start()
+    assert await client.wait_open(5)
+    await client.close()
+    await server.close()
+
+
+async def test_frames_sent_in_one_turn_of_the_loop_go_out_together_and_whole() -> None:
+    recorder = Recorder()
+    channel, transport = opened(recorder)
+    feed(channel, transport, HELLO)
+    before = len(transport.written)
+    channel.send({"v": 1, "kind": "answer", "id": 1}, b"abc")
+    channel.send({"v": 1, "kind": "answer", "id": 2}, memoryview(b"x" * 100_000))
+    assert len(transport.written) == before
+    await asyncio.sleep(0)
+    sent = bytes(transport.written[before:])
+    first = wire.encode_header({"v": 1, "kind": "answer", "id": 1}, 3) + b"abc"
+    assert sent == first + wire.encode_header({"v": 1, "kind": "answer", "id": 2}, 100_000) + b"x" * 100_000
     channel.connection_lost(None)
 
 
