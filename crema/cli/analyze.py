@@ -39,7 +39,8 @@ INTERACTIVE_TRIES = 3
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="Write one JSON line per photo; photos that FILE has an answer for are skipped.",
+    help="Write one JSON line per photo; photos that FILE has an answer for are skipped. One FILE holds answers of one "
+    "set of models.",
 )  # fmt: skip
 @click.option(
     "--in-flight", type=click.IntRange(1, 256), default=8, show_default=True, help="Photos sent at once."
@@ -72,10 +73,12 @@ def analyze(
 
     A PHOTO may be a folder: its photos (JPEG, PNG, WebP, GIF by their names) and those of the folders in it are sent.
     With -o FILE each photo becomes one line, {photo, status, answer|problem}, and the same command goes on where an
-    interrupted one was: photos answered by every model are skipped, all others are sent again.
+    interrupted one was: photos answered by every model are skipped, all others are sent again. A FILE with answers of
+    other models than --models is refused and left as it is: give these another FILE, or delete it. Without --models one
+    answered photo is sent again first, to see what the cluster's default models are now.
 
     A photo that the cluster refuses for now (429, 503) is sent again when the cluster says. The exit code is 0 when every
-    photo was answered by every model, 3 when some were not, 1 when none was.
+    photo was answered by every model, 3 when some were not, 1 when none was, 2 when nothing was sent for wrong use.
 
     \b
     Examples:
@@ -95,17 +98,33 @@ def analyze(
         )
     except ValueError as error:
         raise click.UsageError(f"{error}; for instance {DEFAULT_URL}") from None
-    found = find_photos(photos)
+    try:
+        found = find_photos(photos)
+    except OSError as error:
+        raise click.ClickException(
+            f"{error.filename} cannot be read: {error.strerror}\n"
+            "  make it readable, or name the folders and photos beside it"
+        ) from None
     if not found:
-        raise click.ClickException(f"no photos (.jpg, .png, .webp, .gif) in {', '.join(map(str, photos))}")
+        raise click.ClickException(
+            f"no photos (.jpg, .png, .webp, .gif by their names) in {', '.join(map(str, photos))}\n"
+            "  name another folder; a photo that is called otherwise is sent when you name the file itself"
+        )
     tries = BULK_TRIES if lane == "bulk" else INTERACTIVE_TRIES
     if output is None:
         return _show(api, found, as_json, in_flight, tries)
     if as_json:
         raise click.UsageError("--json prints the answers and -o writes them; give one of them")
+    if not output.parent.is_dir():
+        import shlex
+
+        raise click.UsageError(
+            f"there is no folder {output.parent} to write {output.name} in\n  make it: mkdir -p {shlex.quote(str(output.parent))}"
+        )
     from crema.cli.backfill import write_answers
 
-    return write_answers(api, found, output, in_flight, tries)
+    asked = None if models is None else [model.strip() for model in models.split(",")]
+    return write_answers(api, found, output, asked, in_flight, tries)
 
 
 def _url_of(url: str | None, cluster: Path | None) -> str:
@@ -146,8 +165,10 @@ def _show(api: Api, photos: list[Path], as_json: bool, in_flight: int, tries: in
 
 
 def _hint(reply: Reply) -> None:
-    from crema.cli.send import NO_ANSWER
+    from crema.cli.send import NO_ANSWER, UNREADABLE
 
+    if reply.body.get("title") == UNREADABLE:
+        click.echo("  make the file readable, or leave it out", err=True)
     if reply.body.get("title") == NO_ANSWER:
         click.echo("  start a cluster with `crema up`, or name one with --url", err=True)
 

@@ -16,8 +16,8 @@ from crema.cli.analyze import exit_code
 from crema.cli.api import Api
 from crema.cli.in_flight import sent
 from crema.cli.main import FAILED, PARTIAL
-from crema.cli.records import InUse, Records
-from crema.cli.send import NO_ANSWER
+from crema.cli.records import InUse, NotRecords, OtherModels, Records
+from crema.cli.send import NO_ANSWER, send
 
 _SAY_EVERY_S: Final = 10.0
 
@@ -33,16 +33,27 @@ class Progress(Protocol):
         """`counts` has the photos by status so far."""
 
 
-def write_answers(api: Api, photos: list[Path], output: Path, in_flight: int, tries: int) -> int:
-    """Send what `output` has no answer for, and append a line for each. Returns the exit code."""
+def write_answers(
+    api: Api, photos: list[Path], output: Path, models: list[str] | None, in_flight: int, tries: int
+) -> int:
+    """Send what `output` has no answer for, and append a line for each. Returns the exit code.
+
+    `models` are the keys that the results will have; None for the cluster's default models. Raises UsageError when
+    `output` holds answers of other models, or something else altogether; it is unchanged then.
+    """
     try:
         records = Records(output)
         with records:
+            if models is not None:
+                records.check(models)
             todo = [photo for photo in photos if str(photo) not in records.answered]
             skipped = len(photos) - len(todo)
             counts: Counter[str] = Counter()
             reason = None
             try:
+                if models is None and skipped:
+                    known = next(photo for photo in photos if str(photo) in records.answered)
+                    records.check(_default_models(api, known, output, tries))
                 with _progress(len(todo)) as progress:
                     for photo, reply in sent(api, todo, in_flight, tries, in_order=False):
                         if reply.body.get("title") == NO_ANSWER:
@@ -56,18 +67,41 @@ def write_answers(api: Api, photos: list[Path], output: Path, in_flight: int, tr
                 reason = "stopped"
     except InUse as error:
         raise click.ClickException(str(error)) from None
+    except OtherModels as error:
+        raise click.UsageError(
+            f"{error}\n  write these to another file (-o), or delete {output} to start anew"
+        ) from None
+    except NotRecords as error:
+        raise click.UsageError(f"{error}, and is left as it is\n  write to another file (-o)") from None
     except OSError as error:
-        raise click.ClickException(f"{output} cannot be written: {error.strerror or error}") from None
+        raise click.ClickException(
+            f"{output} cannot be written: {error.strerror or error}\n"
+            "  make room for it or choose another file (-o); the same command goes on where it was"
+        ) from None
     if counts or skipped or not todo:
         click.echo(_summary(counts, skipped, output), err=True)
     if reason is not None:
+        left = len(todo) - counts.total()
         click.echo(
-            f"  {reason}; {len(todo) - counts.total()} photos to go: the same command goes on", err=True
+            f"  {reason}; {left} photo{'s' * (left != 1)} to go: the same command goes on where it was",
+            err=True,
         )
         return PARTIAL if counts["ok"] or counts["partial"] or skipped else FAILED
     if counts["partial"] or counts["failed"]:
         click.echo("  the reasons stand in the file; the same command sends these photos again", err=True)
     return exit_code(["ok"] * min(1, skipped) + list(counts))
+
+
+def _default_models(api: Api, photo: Path, output: Path, tries: int) -> list[str]:
+    """What the cluster asks when no models are named, seen by the answer for a photo that it has answered before."""
+    reply = send(api, photo, tries=tries)
+    if reply.code != 200:
+        raise click.ClickException(
+            f"whether {output} holds answers of the cluster's default models cannot be told: "
+            f"{photo}: {reply.body.get('detail') or reply.body.get('title')}\n"
+            "  name the models (--models), or try again when the cluster answers"
+        )
+    return list(reply.body.get("results") or ())
 
 
 def _summary(counts: Counter[str], skipped: int, output: Path) -> str:

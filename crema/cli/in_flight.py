@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,18 +17,21 @@ def sent(
 ) -> Iterator[tuple[Path, Reply]]:
     """Sends `photos`, at most `in_flight` at once, and yields each with its last reply.
 
-    Photos are read only when their turn comes. Leaving the loop early waits for those on their way and sends no more.
+    Photos are read only when their turn comes. Leaving the loop early waits for those on their way and sends no more,
+    also not those that wait to be sent again.
     """
     executor = ThreadPoolExecutor(in_flight, thread_name_prefix="send")
     waiting: deque[tuple[Path, Future[Reply]]] = deque()
+    leaving = threading.Event()
     try:
         for photo in photos:
-            waiting.append((photo, executor.submit(send, api, photo, tries=tries)))
+            waiting.append((photo, executor.submit(send, api, photo, tries=tries, wait=leaving.wait)))
             if len(waiting) >= in_flight:
                 yield from _finished(waiting, in_order)
         while waiting:
             yield from _finished(waiting, in_order)
     finally:
+        leaving.set()
         executor.shutdown(wait=True, cancel_futures=True)
 
 

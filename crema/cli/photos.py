@@ -12,7 +12,9 @@ SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".webp", ".gif")
 
 def find_photos(named: Iterable[Path]) -> list[Path]:
     """Files as named, whatever they are called; in folders, and in theirs, those with a photo's suffix, in order of
-    name. Hidden files and folders are left out, linked folders are not entered. Each path once."""
+    name. Hidden files and folders are left out, linked folders are not entered. Each path once.
+
+    Raises OSError for a folder that cannot be read: its photos would be missing unnoticed."""
     found: dict[Path, None] = {}
     for path in named:
         for photo in _in_folder(path) if path.is_dir() else [path]:
@@ -22,7 +24,7 @@ def find_photos(named: Iterable[Path]) -> list[Path]:
 
 def _in_folder(root: Path) -> list[Path]:
     photos = []
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in os.walk(root, onerror=_raised):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         photos += [
             Path(folder, name)
@@ -30,3 +32,7 @@ def _in_folder(root: Path) -> list[Path]:
             if not name.startswith(".") and name.lower().endswith(SUFFIXES)
         ]
     return photos
+
+
+def _raised(error: OSError) -> None:
+    raise error

@@ -14,6 +14,7 @@ FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 30.0
 JITTER: Final = 0.25
 NO_ANSWER: Final = "No answer"
+UNREADABLE: Final = "The file cannot be read"
 
 # "healthy but full" and "cannot serve this now": the same photo may be answered later
 _RETRIED: Final = frozenset({429, 503})
@@ -28,11 +29,12 @@ def send(
     chance: Callable[[], float] = random.random,
 ) -> Reply:
     """The last of at most `tries` replies. A file that cannot be read and a server that does not answer are replies
-    with the code 0 and a `detail`. `wait(seconds)` and `chance()` (0 to 1) are given for tests."""
+    with the code 0 and a `detail`. `wait(seconds)` may return True to say that there is no more time to try;
+    `chance()` (0 to 1) is given for tests."""
     try:
         body = photo.read_bytes()
     except OSError as error:
-        return Reply(0, {"title": "The file cannot be read", "detail": error.strerror or str(error)})
+        return Reply(0, {"title": UNREADABLE, "detail": error.strerror or str(error)})
     for attempt in range(1, max(1, tries) + 1):
         try:
             reply = api.analyze(body)
@@ -40,7 +42,8 @@ def send(
             reply = Reply(0, {"title": NO_ANSWER, "detail": str(error)})
         if attempt >= tries or not may_help(reply):
             return reply
-        wait(wait_s(reply, attempt, chance()))
+        if wait(wait_s(reply, attempt, chance())) is True:
+            return reply
     raise AssertionError("there is at least one try")
 
 

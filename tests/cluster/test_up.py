@@ -221,6 +221,19 @@ def test_a_backfill_goes_on_where_it_was(cluster: RunningCluster, tmp_path: Path
     assert all(again[name]["answer"]["id"] == line["answer"]["id"] for name, line in first.items())
 
 
+def test_answers_of_other_models_do_not_count_as_answered(cluster: RunningCluster, photo: Path) -> None:
+    output = photo.with_name("out.jsonl")
+    assert cluster.crema("analyze", str(photo), "--models", "bright", "-o", str(output)).returncode == 0
+    before = output.read_bytes()
+    dim = cluster.crema("analyze", str(photo), "--models", "dim", "-o", str(output))
+    assert dim.returncode == 2
+    assert "holds answers of bright; this run asks dim" in dim.stderr
+    default = cluster.crema("analyze", str(photo), "-o", str(output))
+    assert default.returncode == 2
+    assert "holds answers of bright; this run asks bright,dim" in default.stderr
+    assert output.read_bytes() == before
+
+
 def test_the_cluster_is_found_from_the_folder_it_was_started_in(
     cluster: RunningCluster, tmp_path: Path
 ) -> None:

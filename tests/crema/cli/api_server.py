@@ -27,6 +27,12 @@ ANSWER = {
 }
 FULL = {"title": "Healthy, but full", "status": 429, "code": "overloaded", "detail": "8 of 8 places taken"}
 
+
+def answer_of(*models: str) -> dict[str, Any]:
+    """An answer of these models, whatever they say."""
+    return {**ANSWER, "results": {model: {"status": "ok", "model": model} for model in models}}
+
+
 # (status, body, headers) for the photo that was sent
 Told = Callable[[bytes], tuple[int, Any, dict[str, str]]]
 

@@ -103,9 +103,9 @@ def test_a_second_run_sends_only_what_was_not_answered(
     assert "the same command sends these photos again" in capsys.readouterr().err
     api.photos.clear()
     api.tell = lambda photo: (200, ANSWER, {})
-    assert run(arguments) == 0
+    assert run([*arguments, "--models", "tags"]) == 0
     assert api.photos == [b"1.jpg"]
-    assert run(arguments) == 0
+    assert run([*arguments, "--models", "tags"]) == 0
     assert api.photos == [b"1.jpg"]
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
 
@@ -156,7 +156,9 @@ def test_a_cluster_file_whose_cluster_does_not_run_is_an_error(
 def test_a_folder_without_photos_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert run(["analyze", str(tmp_path / "empty")]) == 1
-    assert "no photos" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no photos" in said
+    assert "name another folder" in said
 
 
 @pytest.mark.parametrize(
@@ -174,5 +176,47 @@ def test_options_that_make_no_sense_are_wrong_use(photos: list[Path], wrong: lis
     assert run(["analyze", str(photos[0]), *wrong]) == 2
 
 
-def test_a_photo_that_is_not_there_is_wrong_use() -> None:
-    assert run(["analyze", "nowhere.jpg"]) == 2
+@pytest.mark.parametrize("name", ["nowhere.jpg", "no/such/folder"])
+def test_what_is_not_there_is_wrong_use(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["analyze", name]) == 2
+    said = capsys.readouterr().err
+    assert f"'{name}' does not exist" in said
+    assert "example: crema analyze" in said
+
+
+def test_a_photo_that_cannot_be_read_is_said_with_the_next_step(
+    api: FakeApi, photos: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos[0].unlink()
+    photos[0].symlink_to("nowhere")
+    assert run(["analyze", str(photos[0].parent), "--url", api.url]) == 3
+    printed = capsys.readouterr()
+    assert "The file cannot be read: No such file or directory" in printed.out
+    assert "make the file readable" in printed.err
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_and_not_a_gap(
+    photos: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(named: object) -> list[Path]:
+        raise PermissionError(13, "Permission denied", "photos/private")
+
+    monkeypatch.setattr("crema.cli.photos.find_photos", refused)
+    assert run(["analyze", str(photos[0].parent)]) == 1
+    said = capsys.readouterr().err
+    assert "photos/private cannot be read: Permission denied" in said
+    assert "make it readable" in said
+
+
+def test_an_output_in_a_folder_that_is_not_there_is_wrong_use_before_anything_is_sent(
+    api: FakeApi, photos: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "no folder" / "out.jsonl"
+    assert run(["analyze", str(photos[0]), "-o", str(output), "--url", api.url]) == 2
+    assert f"mkdir -p '{output.parent}'" in capsys.readouterr().err
+    assert api.photos == []
+
+
+def test_the_help_says_that_a_file_is_of_one_set_of_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["analyze", "--help"]) == 0
+    assert "answers of one set of models" in " ".join(capsys.readouterr().out.split())

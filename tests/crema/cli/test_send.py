@@ -55,6 +55,12 @@ def test_a_file_that_cannot_be_read_is_a_reply_of_its_own(tmp_path: Path) -> Non
     assert (reply.code, reply.body["detail"]) == (0, "No such file or directory")
 
 
+def test_a_wait_that_is_broken_off_ends_the_tries(api: FakeApi, photo: Path) -> None:
+    api.tell = lambda _: (429, FULL, {})
+    assert send(Api(api.url, {}), photo, tries=5, wait=lambda seconds: True).code == 429
+    assert len(api.photos) == 1
+
+
 def test_only_a_part_that_is_full_is_worth_another_try() -> None:
     assert may_help(part("overloaded"))
     assert not may_help(part("not_ready"))
