@@ -32,12 +32,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from crema import wire
-from crema.outcomes import BatchInvalid, error_outcome
+from crema.outcomes import error_outcome
+from crema.raised import described, free_memory
 
 if TYPE_CHECKING:
     from crema.loaded_model import LoadedModel
 
-MAX_TRACEBACK_CHARS: Final = 8000
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -116,7 +116,7 @@ class Worker:
             examples = read_examples(card, package_dir, header.get("warmup"), model.batch.shape[1:])
             curve = model.warm_up(examples)
         except BaseException as error:
-            self._link.send({**answer, "error": _described(error)})
+            self._link.send({**answer, "error": described(error)})
             return False
         self._model = model
         gc.collect()
@@ -135,7 +135,12 @@ class Worker:
         try:
             outcomes = model.run(n, params)
         except BaseException as error:
-            self._link.send({**answer, "error": _described(error)})
+            answer["error"] = described(error)
+        if "error" in answer:
+            # only here: while the exception is handled, its frames hold what the batch held
+            if answer["error"].get("trouble") == "memory":
+                free_memory()
+            self._link.send(answer)
             return
         answer["seconds"] = time.monotonic() - started
         _keep_within(outcomes, wire.MAX_PAYLOAD_BYTES)
@@ -152,23 +157,6 @@ def _keep_within(outcomes: list[bytes], limit: int) -> None:
             return
         total += len(too_large) - len(outcomes[index])
         outcomes[index] = too_large
-
-
-def _described(error: BaseException) -> dict[str, Any]:
-    """What the host keeps of an exception: one line, and the model's traceback without the light ring's own frames."""
-    if isinstance(error, BatchInvalid):
-        return {"code": "model_output_invalid", "message": str(error)}
-    ring, trace = Path(__file__).parent, error.__traceback__
-    while trace is not None and Path(trace.tb_frame.f_code.co_filename).parent == ring:
-        trace = trace.tb_next
-    text = "".join(traceback.format_exception(type(error), error, trace))
-    line = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
-    return {
-        "code": "model_failed",
-        "kind": type(error).__name__,
-        "message": line.encode("utf-8", "replace").decode(),
-        "traceback": text[-MAX_TRACEBACK_CHARS:].encode("utf-8", "replace").decode(),
-    }
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -190,6 +178,8 @@ def main() -> None:
     args = parser.parse_args()
     die_with_parent(args.parent_pid)
     faulthandler.enable()
+    # asked by the host before it kills a worker that hangs: where every thread is
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]

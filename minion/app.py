@@ -32,6 +32,7 @@ from minion.peers import Peers
 from minion.request import Item, RequestReader
 from minion.run_folder import RunFolder, remove_abandoned
 from minion.state import Life, State
+from minion.watchdog import Watchdog
 from minion.worker_keeper import WorkerKeeper
 from minion.worker_process import OnAnswer, WorkerPlan, WorkerProcess
 
@@ -53,7 +54,14 @@ class Minion:
         gate = Gate(card["gate"]["max_pending"], slo_s, curve)
         batcher: Batcher[Item] = Batcher(card["batching"]["max_wait_ms"] / 1000)
         self.dispatcher = Dispatcher(
-            self.life, gate, batcher, curve, self._meters, slo_s=slo_s, served=lambda: self._keeper.served()
+            self.life,
+            gate,
+            batcher,
+            curve,
+            self._meters,
+            slo_s=slo_s,
+            served=lambda: self._keeper.served(),
+            watchdog=Watchdog(manifest.watchdog_s),
         )
 
         def make_worker(on_answer: OnAnswer) -> WorkerProcess:
