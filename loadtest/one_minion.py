@@ -159,6 +159,7 @@ class OneMinion:
         self._is_handing = False
         self._at_worker: deque[list[_Item]] = deque()
         """The running batch, and those that lie ready behind it."""
+        self._freed_at = 0.0
         self._pump_timer: Timer | None = None
 
     def run(self, arrivals: Iterable[Arrival]) -> Ledger:
@@ -241,14 +242,15 @@ class OneMinion:
             self._begin(batch)
 
     def _begin(self, batch: list[_Item]) -> None:
-        busy_s = self._service(len(batch))
-        self.time.at(self.time.now + busy_s, lambda: self._finish(busy_s))
+        busy_s, waited_s = self._service(len(batch)), self.time.now - self._freed_at
+        self.time.at(self.time.now + busy_s, lambda: self._finish(busy_s, waited_s))
 
-    def _finish(self, busy_s: float) -> None:
+    def _finish(self, busy_s: float, waited_s: float) -> None:
         now, batch = self.time.now, self._at_worker.popleft()
+        self._freed_at = now
         if self._at_worker:
             self._begin(self._at_worker[0])
-        self.curve.learn(len(batch), self.in_flight.ended(now, busy_s))
+        self.curve.learn(len(batch), self.in_flight.ended(now, busy_s, waited_s))
         self.ledger.batches.append((now, len(batch)))
         for item in batch:
             self.gate.leave(1)

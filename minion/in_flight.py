@@ -17,6 +17,8 @@ _WEIGHT: Final = 0.2
 _DECAY: Final = 0.995
 # The lead covers the mean and this many mean deviations: an idle worker is dearer than a missed item.
 _DEVIATIONS: Final = 2.0
+# A worker that waited less than this found its batch ready.
+_UNNOTICED_S: Final = 50e-6
 # Never earlier than this share of a full batch.
 _MOST: Final = 0.5
 
@@ -46,25 +48,29 @@ class InFlight:
         """A batch of `n` items goes to the worker: called when the host begins with it."""
         self._batches.append((now, n))
 
-    def ended(self, now: float, busy_s: float) -> float:
-        """The oldest batch is back; the worker says that it was busy with it for `busy_s` seconds.
+    def ended(self, now: float, busy_s: float, waited_s: float) -> float:
+        """The oldest batch is back. The worker says that it waited `waited_s` seconds for it and was busy for `busy_s`.
 
         Returns what it cost, in seconds: from when the worker could have begun it. That is what a cost curve learns.
         """
         handed_at, _ = self._batches.popleft()
         freed_at, self._freed_at = self._freed_at, now
         cost_s = now - max(handed_at, freed_at)
-        idle_s = max(0.0, cost_s - busy_s)
-        ahead_s = max(0.0, freed_at - handed_at)
-        if ahead_s > 0 and idle_s <= 0.05 * ahead_s:
-            # it lay ready when the worker was free: the host needed this long at most
-            self._host_s = min(self._host_s * _DECAY, ahead_s)
-            self._deviation_s *= _DECAY
+        if handed_at >= freed_at:
+            # the worker was idle anyhow: all that it was not busy went on the way, there and back
+            self._learn(max(0.0, cost_s - busy_s))
+        elif waited_s > _UNNOTICED_S:
+            self._learn(freed_at - handed_at + waited_s)
         else:
-            off_s = ahead_s + idle_s - self._host_s
-            self._host_s += _WEIGHT * off_s
-            self._deviation_s += _WEIGHT * (abs(off_s) - self._deviation_s)
+            # it lay ready when the worker was free: this much lead was enough
+            self._host_s = min(self._host_s * _DECAY, freed_at - handed_at)
+            self._deviation_s *= _DECAY
         return cost_s
+
+    def _learn(self, host_s: float) -> None:
+        off_s = host_s - self._host_s
+        self._host_s += _WEIGHT * off_s
+        self._deviation_s += _WEIGHT * (abs(off_s) - self._deviation_s)
 
     def lost(self, now: float) -> None:
         """The worker is gone, and its batches with it."""

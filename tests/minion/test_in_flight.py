@@ -21,7 +21,7 @@ def one_after_another(of: InFlight, host_s: float, batches: int) -> float:
     for _ in range(batches):
         of.handed(now, 8)
         now += host_s + 1.0
-        of.ended(now, 1.0)
+        of.ended(now, 1.0, host_s)
     return now
 
 
@@ -34,7 +34,7 @@ def test_with_a_depth_of_one_the_next_batch_waits_for_the_end_of_the_first() -> 
     single = in_flight(depth=1)
     single.handed(0.0, 8)
     assert single.room_at(0.5) is None
-    single.ended(1.0, 1.0)
+    single.ended(1.0, 1.0, 0.0)
     assert single.room_at(1.0) == 1.0
 
 
@@ -57,7 +57,7 @@ def test_a_host_that_takes_now_less_and_now_more_is_given_more_time() -> None:
     for host_s in (0.05, 0.15) * 30:
         pair.handed(now, 8)
         now += host_s + 1.0
-        pair.ended(now, 1.0)
+        pair.ended(now, 1.0, host_s)
     assert 0.15 < pair.lead_s < 0.30
 
 
@@ -74,16 +74,16 @@ def test_a_batch_that_lay_ready_cost_only_its_own_time() -> None:
     pair = in_flight()
     pair.handed(0.0, 8)
     pair.handed(0.5, 8)
-    assert pair.ended(1.0, 1.0) == pytest.approx(1.0)
-    assert pair.ended(2.0, 1.0) == pytest.approx(1.0)
+    assert pair.ended(1.0, 1.0, 0.0) == pytest.approx(1.0)
+    assert pair.ended(2.0, 1.0, 0.0) == pytest.approx(1.0)
 
 
 def test_a_batch_that_came_too_late_raises_the_lead_and_one_that_lay_ready_lowers_it_slowly() -> None:
     pair = in_flight()
     pair.handed(0.0, 8)
     pair.handed(0.95, 8)
-    pair.ended(1.0, 1.0)
-    pair.ended(2.2, 1.0)  # 0.2 s idle: it should have been handed over 0.25 s before
+    pair.ended(1.0, 1.0, 0.0)
+    pair.ended(2.2, 1.0, 0.2)  # 0.2 s idle: it should have been handed over 0.25 s before
     raised = pair.lead_s
     assert 0 < raised <= 0.25
     pair.handed(3.0, 8)
@@ -94,7 +94,7 @@ def test_a_batch_that_came_too_late_raises_the_lead_and_one_that_lay_ready_lower
 
 def one_lead(of: InFlight, now: float) -> float:
     """The lead after the oldest batch has ended."""
-    of.ended(now, 1.0)
+    of.ended(now, 1.0, 0.0)
     return of.lead_s
 
 
