@@ -27,6 +27,7 @@ from minion.cost_curve import CostCurve
 from minion.dispatcher import Dispatcher
 from minion.door import Door
 from minion.gate import Gate
+from minion.memory_limit import MemoryLimit
 from minion.meters import Meters
 from minion.peers import Peers
 from minion.request import Item, RequestReader
@@ -60,14 +61,19 @@ class Minion:
             curve,
             self._meters,
             slo_s=slo_s,
-            served=lambda: self._keeper.served(),
+            served=lambda worker: self._keeper.served(worker),
             watchdog=Watchdog(manifest.watchdog_s),
         )
 
         def make_worker(on_answer: OnAnswer) -> WorkerProcess:
             return WorkerProcess(plan, on_answer)
 
-        self._keeper = WorkerKeeper(make_worker, self.dispatcher)
+        self._keeper = WorkerKeeper(
+            make_worker,
+            self.dispatcher,
+            manifest.workers,
+            lambda: MemoryLimit(manifest.resources.memory_mb),
+        )
         reader = RequestReader(card)
         packer = AnswerPacker(manifest.name, manifest.version)
         self._named = {"model": manifest.name, "version": manifest.version}
@@ -90,14 +96,11 @@ class Minion:
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether requests reach the gate, and the rest of the body of `/readyz`."""
         state = self.life.state
-        workers = (
-            [{"pid": self._keeper.pid, "state": self._keeper.state}] if self._keeper.pid is not None else []
-        )
         return state.is_ready, {
             "state": state.value,
             **self._named,
             "problem": self.life.problem,
-            "workers": workers,
+            "workers": self._keeper.workers,
             "restarts": self._keeper.restarts,
         }
 

@@ -29,7 +29,7 @@ from minion.request import Done, Item, Request
 from minion.scatter import Scatter, split
 from minion.splitter import Part
 from minion.state import Life, State
-from minion.station import Batch, Station
+from minion.station import Batch, Station, Stations
 from minion.waiting_room import WaitingRoom
 from minion.watchdog import Watchdog
 from minion.worker_process import Loaded, WorkerLost, WorkerProcess
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """Parts are built by hand in `app`. `served` is called after every batch that gave outcomes."""
+    """Parts are built by hand in `app`. `served` is told who gave outcomes, after every batch that did."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Dispatcher:
         meters: Meters,
         *,
         slo_s: float,
-        served: Callable[[], None],
+        served: Callable[[WorkerProcess], None],
         watchdog: Watchdog | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -68,10 +68,10 @@ class Dispatcher:
         self._cap = BatchCap(curve.batch_limit)
         self._watchdog = watchdog or Watchdog()
         self._failures = verdicts.BatchFailures()
-        self._stations: list[Station] = []
+        self._stations = Stations()
         self._ready_at = now()
         self._batches = 0
-        self._hang_watch = HangWatch(self._running, now)
+        self._hang_watch = HangWatch(self._stations.running, now)
         self._is_pump_due = False
         self._wait_timer: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -101,9 +101,9 @@ class Dispatcher:
             n,
             lane,
             remaining_s,
-            ahead=self._room.ahead(lane),
-            waiting=len(self._room),
-            free_at=self._free_at(),
+            ahead=self._stations.shared(self._room.ahead(lane)),
+            waiting=self._stations.shared(len(self._room)),
+            free_at=self._stations.free_at(self._curve.predict),
         )
         if refusal is None:
             if is_probe:
@@ -139,10 +139,10 @@ class Dispatcher:
     def load(self) -> dict[str, Any]:
         """What every answer says of this replica: places taken, places in all, and the predicted wait of a new item."""
         now = self._now()
-        free_at = self._free_at()
+        free_at = self._stations.free_at(self._curve.predict)
         if not self._stations:
             free_at = max(free_at or 0.0, self._ready_at)
-        wait_s = self._gate.wait_s(now, self._room.ahead("interactive"), free_at)
+        wait_s = self._gate.wait_s(now, self._stations.shared(self._room.ahead("interactive")), free_at)
         return {
             "pending": self._gate.pending,
             "places": self._gate.places,
@@ -171,8 +171,8 @@ class Dispatcher:
     def give_up(self) -> None:
         """The time to drain is over: what is still here is sent back, to be tried elsewhere."""
         now = self._now()
-        for batch in self._running():
-            batch.station.batch = None
+        for batch in self._stations.running():
+            self._stations.ended(batch)
             self._scatter.settle(batch.items, outcome_of(self._not_ready(now)), Done(0.0, 0, {}))
         self._shed(self._room.drop_hopeless(math.inf, 0.0))
 
@@ -182,7 +182,7 @@ class Dispatcher:
         self._ready_at = ready_at
 
     def worker_ready(self, worker: WorkerProcess, loaded: Loaded) -> None:
-        self._stations.append(Station(worker))
+        self._stations.add(worker)
         self._curve.seed(loaded.curve)
         self._watchdog.warmed_up(max((seconds for _, seconds in loaded.curve), default=0.0))
         self._meters.load_seconds.observe(loaded.seconds)
@@ -190,20 +190,22 @@ class Dispatcher:
             self._move(State.READY)
         self._pump_soon()
 
+    def worker_relieved(self, worker: WorkerProcess) -> asyncio.Future[None]:
+        """Another worker has taken over: this one gets no more batches. The future: it has none left."""
+        self._meters.restarted("leak")
+        return self._stations.relieve(worker)
+
     def worker_lost(
         self, lost: WorkerLost, was_ready: bool, ready_at: float, worker: WorkerProcess | None = None
     ) -> None:
         self._meters.restarted(lost.reason)
-        station = self._station_of(worker) if was_ready else None
-        if station is not None:
-            self._stations.remove(station)
+        batch = self._stations.remove(worker) if was_ready else None
         self._ready_at = ready_at
         life, now = self._life, self._now()
         if life.state is State.DRAINING:
             ready_at = math.inf  # no other worker will come
         elif not self._stations:
             self._out_of_service(lost.problem, was_ready)
-        batch = station.batch if station is not None else None
         if batch is not None:
             self._ended(now)
             self._room.died(batch.items, now)
@@ -226,7 +228,7 @@ class Dispatcher:
             life.problem = problem
 
     def worker_answered(self, header: dict[str, Any], payload: Buffer) -> None:
-        batch = next((each for each in self._running() if each.id == header["id"]), None)
+        batch = next((each for each in self._stations.running() if each.id == header["id"]), None)
         if batch is None:
             return
         error = header.get("error")
@@ -246,7 +248,7 @@ class Dispatcher:
         self._cap.passed(len(items))
         self._watchdog.learn(seconds)
         self._room.passed(batch.part)
-        self._served()
+        self._served(batch.station.worker)
         self._pump()  # the worker is free: it comes before the answers
         self._scatter.scatter(items, outcomes, Done(seconds, len(items), {}))
 
@@ -272,7 +274,7 @@ class Dispatcher:
 
     def _end(self, batch: Batch, now: float) -> float:
         """A batch came back; how long it took."""
-        batch.station.batch = None
+        self._stations.ended(batch)
         self._ended(now)
         seconds = now - batch.started_at
         self._meters.batch_size.observe(len(batch.items))
@@ -280,7 +282,7 @@ class Dispatcher:
         return seconds
 
     def _ended(self, now: float) -> None:
-        if not self._running():
+        if not self._stations.running():
             self._busy_time.end(now)
             if self._life.state is State.BUSY:
                 self._move(State.READY)
@@ -289,7 +291,7 @@ class Dispatcher:
 
     def _pump_soon(self) -> None:
         """Form a batch at the end of this turn of the loop: whatever else has arrived by then goes along."""
-        if not self._is_pump_due and self._free_station() is not None:
+        if not self._is_pump_due and self._stations.free() is not None:
             self._is_pump_due = True
             self._loop.call_soon(self._pump)
 
@@ -298,7 +300,7 @@ class Dispatcher:
         if self._wait_timer is not None:
             self._wait_timer.cancel()
             self._wait_timer = None
-        while (station := self._free_station()) is not None:
+        while (station := self._stations.free()) is not None:
             now = self._now()
             limit = min(self._curve.batch_limit, self._cap.size)
             due_at = self._room.due_at(now, limit)
@@ -323,7 +325,7 @@ class Dispatcher:
             item.request.started_at = now
             observe(now - item.queued_at)
         until = now + self._watchdog.bound_s(self._curve.predict(len(items)))
-        if not self._running():
+        if not self._stations.running():
             self._busy_time.begin(now)
         if self._life.state is State.READY:
             self._move(State.BUSY)
@@ -362,23 +364,6 @@ class Dispatcher:
             self._scatter.settle(items, outcome_of(self._not_ready(now)), Done(0.0, 0, {}))
 
     # -- small parts ---------------------------------------------------------------------------------------------------
-
-    def _running(self) -> list[Batch]:
-        return [station.batch for station in self._stations if station.batch is not None]
-
-    def _free_station(self) -> Station | None:
-        return next((station for station in self._stations if station.is_free), None)
-
-    def _station_of(self, worker: WorkerProcess | None) -> Station | None:
-        """The worker's station; without a worker the only one."""
-        return next((each for each in self._stations if worker is None or each.worker is worker), None)
-
-    def _free_at(self) -> float | None:
-        """When the first of the workers should be free; None when one is."""
-        running = self._running()
-        if not running or len(running) < len(self._stations):
-            return None
-        return min(batch.started_at + self._curve.predict(len(batch.items)) for batch in running)
 
     def _move(self, to: State) -> None:
         if self._life.state is not State.DRAINING:

@@ -75,7 +75,7 @@ class Rig:
         self._reader = RequestReader(tensor_card(params={"words": {"type": "integer", "default": 1}}))
         self._next = 0
 
-    def _count_served(self) -> None:
+    def _count_served(self, worker: WorkerProcess) -> None:
         self.served += 1
 
     def answer(self, request: Request, done: Done) -> None:
