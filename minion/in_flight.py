@@ -17,8 +17,8 @@ _WEIGHT: Final = 0.2
 _DECAY: Final = 0.995
 # The lead covers the mean and this many mean deviations: an idle worker is dearer than a missed item.
 _DEVIATIONS: Final = 2.0
-# A worker that waited less than this found its batch ready.
-_UNNOTICED_S: Final = 50e-6
+# A worker that waited less than this found its batch ready: reading the header alone takes some of it.
+_UNNOTICED_S: Final = 150e-6
 # Never earlier than this share of a full batch.
 _MOST: Final = 0.5
 

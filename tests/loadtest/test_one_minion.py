@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from loadtest.arrivals import bursts, poisson
-from loadtest.one_minion import GPU_LIKE, SEED_LIKE, Arrival, OneMinion, Profile
+from loadtest.one_minion import GPU_LIKE, SEED_LIKE, SLEEPY, Arrival, OneMinion, Profile
 
 PROFILES = pytest.mark.parametrize("model", [GPU_LIKE, SEED_LIKE], ids=["gpu-like", "seed-like"])
 OVERLOAD = pytest.mark.parametrize("load", [2.0, 4.0])
@@ -213,3 +213,16 @@ def test_every_place_is_given_back() -> None:
     minion = seeded(GPU_LIKE, 1 / 1.5, in_flight=2, host_s=lambda n: 0.001)
     minion.run(at_load(GPU_LIKE, 4.0))
     assert (minion.gate.pending, len(minion.batcher), len(minion.in_flight)) == (0, 0, 0)
+
+
+# -- W3: 20 ms per batch of 8, nothing tuned ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("load", "least"), [(1.0, 0.95), (2.0, 0.98), (4.0, 0.98), (10.0, 0.98)])
+def test_a_host_that_takes_a_millisecond_per_batch_costs_a_sleeping_model_nothing(
+    load: float, least: float
+) -> None:
+    ledger = seeded(SLEEPY, in_flight=2, host_s=lambda n: 0.001).run(at_load(SLEEPY, load))
+    assert ledger.goodput(0, seconds_of(SLEEPY)) >= least * SLEEPY.capacity
+    assert ledger.late_share() == 0
+    assert max(ledger.latencies()) <= 0.11  # the places bound the wait long before the promise does
