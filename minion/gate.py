@@ -106,7 +106,7 @@ class Gate:
 
     def bulk_places(self, now: float) -> int:
         """Up to how many places, those of interactive items included, may be taken for bulk still to come in."""
-        limit, places = self._curve.batch_limit, self.places
+        limit, places = self._curve.batch_limit * self.workers, self.places
         kept = limit + round(self._lately_queued(now))
         return max(min(limit, places - places // 2), places - kept)
 

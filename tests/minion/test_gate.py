@@ -242,3 +242,9 @@ def test_bulk_finds_room_in_a_minion_of_any_size(places: int) -> None:
 def test_interactive_may_have_every_place() -> None:
     some = gate(places=16, slo_s=100.0, per_batch_s=0.01)
     assert [enter(some, ahead=i, free_at=0.01) for i in range(16)] == [None] * 16
+
+
+def test_each_of_several_workers_has_a_batch_s_worth_of_places_kept_for_interactive() -> None:
+    pair = gate(places=16, per_batch_s=0.01)
+    pair.workers = 2
+    assert pair.bulk_places(0.0) == 8
