@@ -137,6 +137,7 @@ async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> Non
         device=args.device,
         warmup=args.warmup,
         load_s=manifest.load_s,
+        workers=manifest.workers,
     )
     minion = Minion(manifest, plan)
     ports = await minion.start(args.channel, args.http)

@@ -50,6 +50,8 @@ class WorkerPlan:
     device: str
     warmup: Path | None
     load_s: float
+    workers: int = 1
+    """How many share the machine's cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +287,6 @@ def _start_process(plan: WorkerPlan, scratch: Path, channel: int, output: int) -
         stderr=output,
         pass_fds=(channel,),
         cwd=scratch,
-        env=worker_environment(os.environ, plan.light_ring, scratch),
+        env=worker_environment(os.environ, plan.light_ring, scratch, plan.workers),
         start_new_session=True,
     )
