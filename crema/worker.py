@@ -4,8 +4,8 @@ It speaks the channel's frames over one descriptor, blocking, one batch at a tim
 
     load    package, device, warmup?, payload = msgpack map: the card → answer {curve: [[n, seconds], …]} or {error}
     params  payload = msgpack list of n maps, for the `run` that follows (left out when all items take the defaults)
-    run     n, payload = n tensors → answer {seconds, sizes: [bytes of each outcome]}, payload = packed outcomes,
-            or {error} for the batch as a whole
+    run     n, payload = n tensors → answer {seconds, waited, sizes: [bytes of each outcome]}, payload = packed
+            outcomes, or {seconds, waited, error} for the batch as a whole; `waited` is how long nothing was there to run
     close   ends the process
 
 The pixels are received straight into the batch array. What the model prints goes to standard error like any output:
@@ -76,6 +76,7 @@ class Worker:
         self._link = link
         self._model: LoadedModel | None = None
         self._params: list[dict[str, Any]] | None = None
+        self._idle_since = time.monotonic()
 
     def serve(self) -> int:
         """Greet, then work. Returns the exit status."""
@@ -132,20 +133,23 @@ class Worker:
         params, self._params = self._params, None
         answer: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"]}
         started = time.monotonic()
+        answer["waited"] = started - self._idle_since
         try:
             outcomes = model.run(n, params)
         except BaseException as error:
             answer["error"] = described(error)
+        answer["seconds"] = time.monotonic() - started
         if "error" in answer:
             # only here: while the exception is handled, its frames hold what the batch held
             if answer["error"].get("trouble") == "memory":
                 free_memory()
             self._link.send(answer)
+            self._idle_since = time.monotonic()
             return
-        answer["seconds"] = time.monotonic() - started
         _keep_within(outcomes, wire.MAX_PAYLOAD_BYTES)
         answer["sizes"] = list(map(len, outcomes))
         self._link.send(answer, b"".join(outcomes))
+        self._idle_since = time.monotonic()
 
 
 def _keep_within(outcomes: list[bytes], limit: int) -> None:

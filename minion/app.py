@@ -63,6 +63,7 @@ class Minion:
             slo_s=slo_s,
             served=lambda worker: self._keeper.served(worker),
             watchdog=Watchdog(manifest.watchdog_s),
+            in_flight=card["batching"]["in_flight"],
         )
 
         def make_worker(on_answer: OnAnswer) -> WorkerProcess:

@@ -53,6 +53,7 @@ class Dispatcher:
         slo_s: float,
         served: Callable[[WorkerProcess], None],
         watchdog: Watchdog | None = None,
+        in_flight: int = 1,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._life = life
@@ -68,7 +69,7 @@ class Dispatcher:
         self._cap = BatchCap(curve.batch_limit)
         self._watchdog = watchdog or Watchdog()
         self._failures = verdicts.BatchFailures()
-        self._stations = Stations()
+        self._stations = Stations(in_flight, curve)
         self._ready_at = now()
         self._batches = 0
         self._hang_watch = HangWatch(self._stations.running, now)
@@ -101,9 +102,9 @@ class Dispatcher:
             n,
             lane,
             remaining_s,
-            ahead=self._stations.shared(self._room.ahead(lane)),
-            waiting=self._stations.shared(len(self._room)),
-            free_at=self._stations.free_at(self._curve.predict),
+            ahead=self._room.ahead(lane),
+            waiting=len(self._room),
+            free_at=self._stations.free_at(now),
         )
         if refusal is None:
             if is_probe:
@@ -139,10 +140,10 @@ class Dispatcher:
     def load(self) -> dict[str, Any]:
         """What every answer says of this replica: places taken, places in all, and the predicted wait of a new item."""
         now = self._now()
-        free_at = self._stations.free_at(self._curve.predict)
+        free_at = self._stations.free_at(now)
         if not self._stations:
             free_at = max(free_at or 0.0, self._ready_at)
-        wait_s = self._gate.wait_s(now, self._stations.shared(self._room.ahead("interactive")), free_at)
+        wait_s = self._gate.wait_s(now, self._room.ahead("interactive"), free_at)
         return {
             "pending": self._gate.pending,
             "places": self._gate.places,
@@ -171,8 +172,7 @@ class Dispatcher:
     def give_up(self) -> None:
         """The time to drain is over: what is still here is sent back, to be tried elsewhere."""
         now = self._now()
-        for batch in self._stations.running():
-            self._stations.ended(batch)
+        for batch in self._stations.take_back():
             self._scatter.settle(batch.items, outcome_of(self._not_ready(now)), Done(0.0, 0, {}))
         self._shed(self._room.drop_hopeless(math.inf, 0.0))
 
@@ -183,6 +183,7 @@ class Dispatcher:
 
     def worker_ready(self, worker: WorkerProcess, loaded: Loaded) -> None:
         self._stations.add(worker)
+        self._gate.workers = max(1, self._stations.count)
         self._curve.seed(loaded.curve)
         self._watchdog.warmed_up(max((seconds for _, seconds in loaded.curve), default=0.0))
         self._meters.load_seconds.observe(loaded.seconds)
@@ -193,20 +194,25 @@ class Dispatcher:
     def worker_relieved(self, worker: WorkerProcess) -> asyncio.Future[None]:
         """Another worker has taken over: this one gets no more batches. The future: it has none left."""
         self._meters.restarted("leak")
-        return self._stations.relieve(worker)
+        relieved = self._stations.relieve(worker)
+        self._gate.workers = max(1, self._stations.count)
+        return relieved
 
     def worker_lost(
         self, lost: WorkerLost, was_ready: bool, ready_at: float, worker: WorkerProcess | None = None
     ) -> None:
         self._meters.restarted(lost.reason)
-        batch = self._stations.remove(worker) if was_ready else None
+        batches = self._stations.remove(worker) if was_ready else []
+        self._gate.workers = max(1, self._stations.count)
         self._ready_at = ready_at
         life, now = self._life, self._now()
         if life.state is State.DRAINING:
             ready_at = math.inf  # no other worker will come
         elif not self._stations:
             self._out_of_service(lost.problem, was_ready)
-        if batch is not None:
+        for batch in batches[1:]:
+            self._room.put_back(batch.part)  # it lay ready and had not begun
+        for batch in batches[:1]:
             self._ended(now)
             self._room.died(batch.items, now)
             self._scatter.settle(
@@ -228,12 +234,12 @@ class Dispatcher:
             life.problem = problem
 
     def worker_answered(self, header: dict[str, Any], payload: Buffer) -> None:
-        batch = next((each for each in self._stations.running() if each.id == header["id"]), None)
+        batch = self._stations.find(header["id"])
         if batch is None:
             return
         error = header.get("error")
         if error is not None:
-            self._batch_raised(batch, error)
+            self._batch_raised(batch, header)
             return
         items = batch.items
         outcomes = split(payload, header.get("sizes"), len(items))
@@ -243,7 +249,7 @@ class Dispatcher:
             batch.station.worker.kill()
             return
         now = self._now()
-        seconds = self._end(batch, now)
+        seconds = self._end(batch, header, now)
         self._curve.learn(len(items), seconds)
         self._cap.passed(len(items))
         self._watchdog.learn(seconds)
@@ -252,8 +258,11 @@ class Dispatcher:
         self._pump()  # the worker is free: it comes before the answers
         self._scatter.scatter(items, outcomes, Done(seconds, len(items), {}))
 
-    def _batch_raised(self, batch: Batch, error: dict[str, Any]) -> None:
+    def _batch_raised(self, batch: Batch, header: dict[str, Any]) -> None:
         """A batch failed as a whole: it is split, unless it is clear whose error that is."""
+        if batch.station.is_ending and batch.station.relieved is None:
+            return  # its worker is being killed, and its loss answers this batch too
+        error = header["error"]
         items, trouble, now = batch.items, error.get("trouble"), self._now()
         self._failures.log(items, error, now)
         if trouble == "cuda":
@@ -268,15 +277,17 @@ class Dispatcher:
             at_fault = self._room.too_large(batch.part)
         else:
             at_fault = self._room.raised(batch.part, now)
-        seconds = self._end(batch, now)
+        seconds = self._end(batch, header, now)
         self._pump()
         self._scatter.settle(at_fault, self._failures.outcome(error), Done(seconds, n, {}))
 
-    def _end(self, batch: Batch, now: float) -> float:
-        """A batch came back; how long it took."""
-        self._stations.ended(batch)
+    def _end(self, batch: Batch, header: dict[str, Any], now: float) -> float:
+        """A batch came back; what it cost, in seconds."""
+        seconds = self._stations.ended(batch, now, header.get("seconds", 0.0), header.get("waited", 0.0))
+        for following in self._stations.running():
+            if following.until == math.inf:
+                self._begin(following, now)
         self._ended(now)
-        seconds = now - batch.started_at
         self._meters.batch_size.observe(len(batch.items))
         self._meters.batch_seconds.observe(seconds)
         return seconds
@@ -291,7 +302,7 @@ class Dispatcher:
 
     def _pump_soon(self) -> None:
         """Form a batch at the end of this turn of the loop: whatever else has arrived by then goes along."""
-        if not self._is_pump_due and self._stations.free() is not None:
+        if not self._is_pump_due and self._stations.room(self._now()) is not None:
             self._is_pump_due = True
             self._loop.call_soon(self._pump)
 
@@ -300,12 +311,14 @@ class Dispatcher:
         if self._wait_timer is not None:
             self._wait_timer.cancel()
             self._wait_timer = None
-        while (station := self._stations.free()) is not None:
-            now = self._now()
+        now = self._now()
+        while (room := self._stations.room(now)) is not None:
             limit = min(self._curve.batch_limit, self._cap.size)
             due_at = self._room.due_at(now, limit)
             if due_at is None:
                 return
+            station, room_at = room
+            due_at = max(due_at, room_at)
             if due_at > now:
                 self._wait_timer = self._loop.call_later(due_at - now, self._pump)
                 return
@@ -324,13 +337,18 @@ class Dispatcher:
         for item in items:
             item.request.started_at = now
             observe(now - item.queued_at)
-        until = now + self._watchdog.bound_s(self._curve.predict(len(items)))
         if not self._stations.running():
             self._busy_time.begin(now)
         if self._life.state is State.READY:
             self._move(State.BUSY)
-        batch = Batch(self._batches, part, station, now, until)
+        batch = Batch(self._batches, part, station, now)
+        if not station.batches:
+            self._begin(batch, now)
         station.hand_over(batch)
+
+    def _begin(self, batch: Batch, now: float) -> None:
+        """From now on its worker runs it."""
+        batch.until = now + self._watchdog.bound_s(self._curve.predict(len(batch.items)))
         self._hang_watch.began(batch)
 
     # -- what does not run ---------------------------------------------------------------------------------------------

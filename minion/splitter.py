@@ -91,6 +91,12 @@ class Splitter(Generic[W]):
         """Let each of these run alone, before all others."""
         self._parts.extendleft(Part([item]) for item in reversed(items))
 
+    def put_back(self, part: Part[W]) -> None:
+        """A part did not run after all."""
+        if part.split is not None:
+            part.split.runs -= 1
+        self._parts.appendleft(part)
+
     def next(self, now: float, limit: int) -> Taken[W]:
         """The part to run now, of at most `limit` items."""
         taken: Taken[W] = Taken()

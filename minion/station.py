@@ -1,4 +1,4 @@
-"""Station: a worker that is ready, and the batch that it was handed and has not answered; and all of a minion's stations.
+"""Station: a worker that is ready, and the batches that it was handed and has not answered; and all of a minion's stations.
 
 They hand over and remember. Which batch comes next, and what becomes of its items, is the dispatcher's business.
 """
@@ -7,28 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import math
+from collections import deque
 from typing import Any
 
 from crema.host.channel import ChannelLost
+from minion.cost_curve import CostCurve
+from minion.in_flight import InFlight
 from minion.request import Item
 from minion.splitter import Part
 from minion.worker_process import WorkerProcess
 
 
 class Batch:
-    """What a worker is doing: since when (monotonic seconds), and until when it may."""
+    """What a worker has: since when it could run it (monotonic seconds), and until when it may (infinite: not begun)."""
 
     __slots__ = ("id", "part", "started_at", "station", "until")
 
-    def __init__(
-        self, batch_id: int, part: Part[Item], station: Station, started_at: float, until: float
-    ) -> None:
+    def __init__(self, batch_id: int, part: Part[Item], station: Station, started_at: float) -> None:
         self.id = batch_id
         self.part = part
         self.station = station
         self.started_at = started_at
-        self.until = until
+        self.until = math.inf
 
     @property
     def items(self) -> list[Item]:
@@ -37,26 +38,27 @@ class Batch:
 
 
 class Station:
-    """One worker and its batch."""
+    """One worker and its batches, the one that it runs first."""
 
-    __slots__ = ("batch", "is_ending", "relieved", "worker")
+    __slots__ = ("batches", "in_flight", "is_ending", "relieved", "worker")
 
-    def __init__(self, worker: WorkerProcess) -> None:
+    def __init__(self, worker: WorkerProcess, in_flight: InFlight) -> None:
         self.worker = worker
-        self.batch: Batch | None = None
+        self.batches: deque[Batch] = deque()
+        self.in_flight = in_flight
         self.is_ending = False
         """Whether it gets no further batch: it is being killed or relieved."""
         self.relieved: asyncio.Future[None] | None = None
         """For whom waits until a worker that was relieved has no batch left."""
 
-    @property
-    def is_free(self) -> bool:
-        """Whether a batch can be handed over."""
-        return self.batch is None and not self.is_ending
+    def room_at(self, now: float) -> float | None:
+        """When it should be handed another batch, `now` or later; None: only once it has answered one."""
+        return None if self.is_ending else self.in_flight.room_at(now)
 
     def hand_over(self, batch: Batch) -> None:
         """Send a batch."""
-        self.batch = batch
+        self.batches.append(batch)
+        self.in_flight.handed(batch.started_at, len(batch.items))
         params: list[dict[str, Any]] | None = None
         if any(item.params is not None for item in batch.items):
             params = [item.params or {} for item in batch.items]
@@ -73,7 +75,9 @@ class Station:
 class Stations:
     """Every worker that is ready, in the order in which they became so."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int, curve: CostCurve) -> None:
+        self._depth = depth
+        self._curve = curve
         self._stations: list[Station] = []
 
     def __len__(self) -> int:
@@ -81,15 +85,15 @@ class Stations:
 
     def add(self, worker: WorkerProcess) -> None:
         """A worker is ready."""
-        self._stations.append(Station(worker))
+        self._stations.append(Station(worker, InFlight(self._depth, self._curve)))
 
-    def remove(self, worker: WorkerProcess | None) -> Batch | None:
-        """A worker is gone (None: the only one); the batch that it had."""
+    def remove(self, worker: WorkerProcess | None) -> list[Batch]:
+        """A worker is gone (None: the only one); the batches that it had, the one that it ran first."""
         station = self._of(worker)
         if station is None:
-            return None
+            return []
         self._stations.remove(station)
-        return station.batch
+        return list(station.batches)
 
     def relieve(self, worker: WorkerProcess) -> asyncio.Future[None]:
         """Give a worker no more batches; the future is done when it has none left."""
@@ -102,34 +106,63 @@ class Stations:
             self._let_go(station)
         return relieved
 
-    def ended(self, batch: Batch) -> None:
-        """A batch came back."""
-        batch.station.batch = None
-        self._let_go(batch.station)
+    def ended(self, batch: Batch, now: float, busy_s: float, waited_s: float) -> float:
+        """A batch came back, and the worker has begun the next one if it had two. Returns the seconds that it cost."""
+        station = batch.station
+        station.batches.remove(batch)
+        cost_s = station.in_flight.ended(now, busy_s, waited_s)
+        if station.batches:
+            station.batches[0].started_at = now
+        self._let_go(station)
+        return cost_s
+
+    def take_back(self) -> list[Batch]:
+        """Every batch that is at a worker: nobody waits for its outcomes any more."""
+        batches = [batch for station in self._stations for batch in station.batches]
+        for station in self._stations:
+            station.batches.clear()
+            self._let_go(station)
+        return batches
 
     def running(self) -> list[Batch]:
-        """The batches at workers."""
-        return [station.batch for station in self._stations if station.batch is not None]
+        """The batches that workers run now, one each."""
+        return [station.batches[0] for station in self._stations if station.batches]
 
-    def free(self) -> Station | None:
-        """The first that takes a batch now."""
-        return next((station for station in self._stations if station.is_free), None)
+    def find(self, batch_id: int) -> Batch | None:
+        """The batch of this number that is at a worker."""
+        found = (batch for station in self._stations for batch in station.batches if batch.id == batch_id)
+        return next(found, None)
 
-    def free_at(self, predict: Callable[[int], float]) -> float | None:
-        """When one should be free, in monotonic seconds; None when one is, or when there is none."""
-        running = self.running()
-        if not running or self.free() is not None:
-            return None
-        return min(batch.started_at + predict(len(batch.items)) for batch in running)
+    def room(self, now: float) -> tuple[Station, float] | None:
+        """Who should be handed a batch first, and when (`now` or later); None: nobody before one is answered."""
+        best: tuple[Station, float] | None = None
+        for station in self._stations:
+            at = station.room_at(now)
+            if at is not None and (best is None or at < best[1]):
+                best = (station, at)
+        return best
 
-    def shared(self, waiting: int) -> int:
-        """How many of the items that wait seem to go before a new one when several workers take them."""
-        return waiting // max(1, len(self._stations))
+    def free_at(self, now: float) -> float | None:
+        """When the first one should have nothing left, in monotonic seconds; None when one has, or when there is none."""
+        first: float | None = None
+        for station in self._stations:
+            if station.is_ending:
+                continue
+            at = station.in_flight.free_at(now)
+            if at is None:
+                return None
+            first = at if first is None else min(first, at)
+        return first
+
+    @property
+    def count(self) -> int:
+        """How many take batches."""
+        return sum(not station.is_ending for station in self._stations)
 
     def _of(self, worker: WorkerProcess | None) -> Station | None:
         return next((each for each in self._stations if worker is None or each.worker is worker), None)
 
     def _let_go(self, station: Station) -> None:
-        if station.relieved is not None and station.batch is None and station in self._stations:
+        if station.relieved is not None and not station.batches and station in self._stations:
             self._stations.remove(station)
             station.relieved.set_result(None)

@@ -45,6 +45,10 @@ class WaitingRoom:
         self._batcher.join(item)
         return True
 
+    def put_back(self, part: Part[Item]) -> None:
+        """A part that was taken and did not run: it goes first."""
+        self._splitter.put_back(part)
+
     def leave(self, item: Item) -> bool:
         """Take out an item whose caller has gone. False when it does not wait (any more)."""
         return self._batcher.leave(item) or self._splitter.leave(item)

@@ -52,7 +52,7 @@ class FakeWorker:
 class Rig:
     """A dispatcher and everything around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_flight: int = 1) -> None:
         self.now = 1000.0
         self.life = Life()
         self.curve = CostCurve(MAX_SIZE, SLO_S)
@@ -68,6 +68,7 @@ class Rig:
             Meters(self.metrics, "toy", "1.0"),
             slo_s=SLO_S,
             served=self._count_served,
+            in_flight=in_flight,
             now=lambda: self.now,
         )
         self.worker = FakeWorker()
@@ -115,10 +116,10 @@ class Rig:
         self.dispatcher.submit(request)
         return request
 
-    def finish(self, after_s: float = 0.02, **error: Any) -> None:
-        """The worker answers its newest batch: the first byte of each item, or an error."""
+    def finish(self, after_s: float = 0.02, *, batch: int = -1, **error: Any) -> None:
+        """The worker answers its newest batch (or another): the first byte of each item, or an error."""
         self.now += after_s
-        batch_id, pixels, _ = self.worker.batches[-1]
+        batch_id, pixels, _ = self.worker.batches[batch]
         if error:
             self.dispatcher.worker_answered({"id": batch_id, "error": error}, b"")
             return
