@@ -117,10 +117,9 @@ class Dispatcher:
 
     def submit(self, request: Request) -> None:
         """The pixels of an admitted request are here: its items wait for a batch."""
-        now = self._now()
-        quarantined = [item for item in request.items if not self._room.join(item, now)]
+        quarantined = self._room.join(request.items, self._now)
         if quarantined:
-            self._quarantine(quarantined, now)
+            self._quarantine(quarantined, self._now())
         self._pump_soon()
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)

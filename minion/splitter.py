@@ -58,7 +58,7 @@ class Splitter(Generic[W]):
 
     def __len__(self) -> int:
         """How many items wait."""
-        return sum(len(part.items) for part in self._parts)
+        return sum(len(part.items) for part in self._parts) if self._parts else 0
 
     def raised(self, part: Part[W]) -> list[W]:
         """A run raised. Returns the items whose error that is; the others are kept and run again."""

@@ -5,6 +5,7 @@ It joins the pure objects batcher, splitter and suspects: suspects run alone, an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from crema.names import Lane
@@ -24,7 +25,7 @@ class Next:
 
 
 class WaitingRoom:
-    """`now` is an argument everywhere."""
+    """What waits, as one thing. `now` is an argument everywhere."""
 
     def __init__(self, batcher: Batcher[Item]) -> None:
         self.suspects = Suspects()
@@ -38,12 +39,16 @@ class WaitingRoom:
         """How many items go before one that would now join `lane`."""
         return self._batcher.ahead(lane) + len(self._splitter)
 
-    def join(self, item: Item, now: float) -> bool:
-        """Let an item wait. False when it is quarantined."""
-        if self.suspects and self.suspects.is_quarantined(_print(item), now):
-            return False
-        self._batcher.join(item)
-        return True
+    def join(self, items: list[Item], now: Callable[[], float]) -> list[Item]:
+        """Let items wait, but those that are quarantined, which are returned. `now` is asked only while there are any."""
+        quarantined: list[Item] = []
+        if self.suspects:
+            at = now()
+            quarantined = [item for item in items if self.suspects.is_quarantined(_print(item), at)]
+            items = [item for item in items if item not in quarantined]
+        for item in items:
+            self._batcher.join(item)
+        return quarantined
 
     def put_back(self, part: Part[Item]) -> None:
         """A part that was taken and did not run: it goes first."""
