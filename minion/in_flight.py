@@ -19,6 +19,8 @@ _DECAY: Final = 0.995
 _DEVIATIONS: Final = 2.0
 # A worker that waited less than this found its batch ready: reading the header alone takes some of it.
 _UNNOTICED_S: Final = 150e-6
+# Full batches that are quicker than this follow one another: a loop's timers are too coarse to be in time for them.
+_WORTH_S: Final = 0.005
 # Never earlier than this share of a full batch.
 _MOST: Final = 0.5
 
@@ -88,7 +90,8 @@ class InFlight:
 
     def room_at(self, now: float) -> float | None:
         """When to hand over another batch, `now` or later; None: only once one has ended."""
-        if len(self._batches) >= self._depth:
+        count = len(self._batches)
+        if count and (count >= self._depth or self._curve.predict(self._curve.batch_limit) < _WORTH_S):
             return None
         free_at = self.free_at(now)
         return now if free_at is None else max(now, free_at - self.lead_s)

@@ -115,3 +115,11 @@ def test_what_a_lost_worker_had_is_forgotten() -> None:
     pair.handed(0.0, 8)
     pair.lost(0.5)
     assert (len(pair), pair.free_at(0.5), pair.room_at(0.5)) == (0, None, 0.5)
+
+
+def test_batches_of_a_model_too_quick_for_a_timer_follow_one_another() -> None:
+    quick = in_flight(seconds=0.002)
+    quick.handed(0.0, 8)
+    assert quick.room_at(0.001) is None
+    quick.ended(0.002, 0.002, 0.0)
+    assert quick.room_at(0.002) == 0.002
