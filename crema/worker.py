@@ -4,8 +4,8 @@ It speaks the channel's frames over one descriptor, blocking, one batch at a tim
 
     load    package, device, warmup?, payload = msgpack map: the card → answer {curve: [[n, seconds], …]} or {error}
     params  payload = msgpack list of n maps, for the `run` that follows (left out when all items take the defaults)
-    run     n, payload = n tensors → answer {seconds, sizes: [bytes of each outcome]}, payload = packed outcomes,
-            or {error} for the batch as a whole
+    run     n, payload = n tensors → answer {seconds, waited, sizes: [bytes of each outcome]}, payload = packed
+            outcomes, or {seconds, waited, error} for the batch as a whole; `waited` is how long nothing was there to run
     close   ends the process
 
 The pixels are received straight into the batch array. What the model prints goes to standard error like any output:
@@ -32,12 +32,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from crema import wire
-from crema.outcomes import BatchInvalid, error_outcome
+from crema.outcomes import error_outcome
+from crema.raised import described, free_memory
 
 if TYPE_CHECKING:
     from crema.loaded_model import LoadedModel
 
-MAX_TRACEBACK_CHARS: Final = 8000
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -76,6 +76,7 @@ class Worker:
         self._link = link
         self._model: LoadedModel | None = None
         self._params: list[dict[str, Any]] | None = None
+        self._idle_since = time.monotonic()
 
     def serve(self) -> int:
         """Greet, then work. Returns the exit status."""
@@ -116,7 +117,7 @@ class Worker:
             examples = read_examples(card, package_dir, header.get("warmup"), model.batch.shape[1:])
             curve = model.warm_up(examples)
         except BaseException as error:
-            self._link.send({**answer, "error": _described(error)})
+            self._link.send({**answer, "error": described(error)})
             return False
         self._model = model
         gc.collect()
@@ -132,15 +133,23 @@ class Worker:
         params, self._params = self._params, None
         answer: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"]}
         started = time.monotonic()
+        answer["waited"] = started - self._idle_since
         try:
             outcomes = model.run(n, params)
         except BaseException as error:
-            self._link.send({**answer, "error": _described(error)})
-            return
+            answer["error"] = described(error)
         answer["seconds"] = time.monotonic() - started
+        if "error" in answer:
+            # only here: while the exception is handled, its frames hold what the batch held
+            if answer["error"].get("trouble") == "memory":
+                free_memory()
+            self._link.send(answer)
+            self._idle_since = time.monotonic()
+            return
         _keep_within(outcomes, wire.MAX_PAYLOAD_BYTES)
         answer["sizes"] = list(map(len, outcomes))
         self._link.send(answer, b"".join(outcomes))
+        self._idle_since = time.monotonic()
 
 
 def _keep_within(outcomes: list[bytes], limit: int) -> None:
@@ -152,23 +161,6 @@ def _keep_within(outcomes: list[bytes], limit: int) -> None:
             return
         total += len(too_large) - len(outcomes[index])
         outcomes[index] = too_large
-
-
-def _described(error: BaseException) -> dict[str, Any]:
-    """What the host keeps of an exception: one line, and the model's traceback without the light ring's own frames."""
-    if isinstance(error, BatchInvalid):
-        return {"code": "model_output_invalid", "message": str(error)}
-    ring, trace = Path(__file__).parent, error.__traceback__
-    while trace is not None and Path(trace.tb_frame.f_code.co_filename).parent == ring:
-        trace = trace.tb_next
-    text = "".join(traceback.format_exception(type(error), error, trace))
-    line = f"{type(error).__name__}: {error}".strip().splitlines()[0][:500]
-    return {
-        "code": "model_failed",
-        "kind": type(error).__name__,
-        "message": line.encode("utf-8", "replace").decode(),
-        "traceback": text[-MAX_TRACEBACK_CHARS:].encode("utf-8", "replace").decode(),
-    }
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -190,6 +182,8 @@ def main() -> None:
     args = parser.parse_args()
     die_with_parent(args.parent_pid)
     faulthandler.enable()
+    # asked by the host before it kills a worker that hangs: where every thread is
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]

@@ -27,11 +27,13 @@ from minion.cost_curve import CostCurve
 from minion.dispatcher import Dispatcher
 from minion.door import Door
 from minion.gate import Gate
+from minion.memory_limit import MemoryLimit
 from minion.meters import Meters
 from minion.peers import Peers
 from minion.request import Item, RequestReader
 from minion.run_folder import RunFolder, remove_abandoned
 from minion.state import Life, State
+from minion.watchdog import Watchdog
 from minion.worker_keeper import WorkerKeeper
 from minion.worker_process import OnAnswer, WorkerPlan, WorkerProcess
 
@@ -53,13 +55,26 @@ class Minion:
         gate = Gate(card["gate"]["max_pending"], slo_s, curve)
         batcher: Batcher[Item] = Batcher(card["batching"]["max_wait_ms"] / 1000)
         self.dispatcher = Dispatcher(
-            self.life, gate, batcher, curve, self._meters, slo_s=slo_s, served=lambda: self._keeper.served()
+            self.life,
+            gate,
+            batcher,
+            curve,
+            self._meters,
+            slo_s=slo_s,
+            served=lambda worker: self._keeper.served(worker),
+            watchdog=Watchdog(manifest.watchdog_s),
+            in_flight=card["batching"]["in_flight"],
         )
 
         def make_worker(on_answer: OnAnswer) -> WorkerProcess:
             return WorkerProcess(plan, on_answer)
 
-        self._keeper = WorkerKeeper(make_worker, self.dispatcher)
+        self._keeper = WorkerKeeper(
+            make_worker,
+            self.dispatcher,
+            manifest.workers,
+            lambda: MemoryLimit(manifest.resources.memory_mb),
+        )
         reader = RequestReader(card)
         packer = AnswerPacker(manifest.name, manifest.version)
         self._named = {"model": manifest.name, "version": manifest.version}
@@ -82,14 +97,11 @@ class Minion:
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether requests reach the gate, and the rest of the body of `/readyz`."""
         state = self.life.state
-        workers = (
-            [{"pid": self._keeper.pid, "state": self._keeper.state}] if self._keeper.pid is not None else []
-        )
         return state.is_ready, {
             "state": state.value,
             **self._named,
             "problem": self.life.problem,
-            "workers": workers,
+            "workers": self._keeper.workers,
             "restarts": self._keeper.restarts,
         }
 
@@ -126,6 +138,7 @@ async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> Non
         device=args.device,
         warmup=args.warmup,
         load_s=manifest.load_s,
+        workers=manifest.workers,
     )
     minion = Minion(manifest, plan)
     ports = await minion.start(args.channel, args.http)

@@ -62,6 +62,13 @@ class Batcher(Generic[W]):
         """Put an item at the end of its lane."""
         self._lanes[item.lane][item] = None
 
+    def put_back(self, items: list[W]) -> None:
+        """Items of a batch that never ran go before all others of their lanes, in the order they had."""
+        for item in reversed(items):
+            lane = self._lanes[item.lane]
+            lane[item] = None
+            lane.move_to_end(item, last=False)
+
     def leave(self, item: W) -> bool:
         """Take an item out whose caller has gone. False when it does not wait (any more)."""
         lane = self._lanes[item.lane]

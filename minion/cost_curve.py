@@ -15,6 +15,8 @@ _FORGETTING: Final = 0.9
 _SEED_WEIGHT: Final = 2.0
 # Sizes that vary less than this share of `max_size` say nothing about the slope: it then stays as it was.
 _SLOPE_INERTIA: Final = 0.05
+# What one batch says about how far batches overrun counts this much: about the last thirty decide.
+_SPREAD_WEIGHT: Final = 0.03
 
 
 class CostCurve:
@@ -29,8 +31,11 @@ class CostCurve:
         """Whether anything was learned; until then every prediction is 0."""
         self.batch_limit = max_size
         """B: the largest n ≤ max_size with 2·t(n) ≤ slo_s, and at least 1."""
+        self.overrun = 0.0
+        """By how much of their prediction batches take longer: a standard deviation, from overruns only. 0: exact."""
         self._max_size = max_size
         self._slo_s = slo_s
+        self._overrun_squared = 0.0
         self._inertia = (_SLOPE_INERTIA * max_size) ** 2
         # exponentially weighted sums of 1, n, n², t, n·t
         self._w = self._n = self._nn = self._t = self._nt = 0.0
@@ -52,6 +57,8 @@ class CostCurve:
 
     def learn(self, n: int, seconds: float) -> None:
         """A batch of `n` items took `seconds`, from hand-over to outcomes."""
+        if self.is_known:
+            self._compare(self.predict(n), seconds)
         self._w *= _FORGETTING
         self._n *= _FORGETTING
         self._nn *= _FORGETTING
@@ -59,6 +66,14 @@ class CostCurve:
         self._nt *= _FORGETTING
         self._add(n, seconds, 1.0)
         self._fit(self._inertia)
+
+    def _compare(self, predicted_s: float, seconds: float) -> None:
+        """How wrong was it? A batch that was quicker than predicted harms nobody and is taken for an exact one."""
+        # beyond twice as long it is another curve, which is learned, and not a spread
+        over = min(1.0, max(0.0, seconds / predicted_s - 1)) if predicted_s > 0 else 0.0
+        # of errors to both sides half were seen: twice their square is the variance
+        self._overrun_squared += _SPREAD_WEIGHT * (2 * over * over - self._overrun_squared)
+        self.overrun = math.sqrt(self._overrun_squared)
 
     def _add(self, n: int, seconds: float, weight: float) -> None:
         self._w += weight

@@ -1,13 +1,12 @@
-"""Dispatcher: the minion's heart. Admits, queues, hands batches to the worker as late as possible, scatters outcomes.
+"""Dispatcher: the minion's heart. Admits, queues, hands batches to free workers as late as possible, scatters outcomes.
 
-It joins the pure objects (gate, batcher, cost curve, busy time, state) to the running worker. Policy is theirs; it
-speaks neither HTTP nor the channel.
+It joins the pure objects (gate, waiting room, cost curve, batch cap, watchdog, busy time, state) to the running workers.
+Policy is theirs; it speaks neither HTTP nor the channel.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -16,42 +15,32 @@ from typing import Any, Final
 import structlog
 
 from crema.errors import CremaError
-from crema.host.channel import Buffer, ChannelLost
-from crema.outcomes import error_outcome, model_failed_message
+from crema.host.channel import Buffer
+from minion import verdicts
 from minion.answers import outcome_of
+from minion.batch_cap import BatchCap
 from minion.batcher import Batcher
 from minion.busy_time import BusyTime
 from minion.cost_curve import CostCurve
 from minion.gate import Gate
+from minion.hang_watch import HangWatch
 from minion.meters import Meters
 from minion.request import Done, Item, Request
 from minion.scatter import Scatter, split
+from minion.splitter import Part
 from minion.state import Life, State
-from minion.worker_output import LineBudget
+from minion.station import Batch, Station, Stations
+from minion.waiting_room import WaitingRoom
+from minion.watchdog import Watchdog
 from minion.worker_process import Loaded, WorkerLost, WorkerProcess
 
 # How soon an item whose deadline passes while no batch is formed gets its answer.
 _SWEEP_S: Final = 0.1
-_NOT_READY_LEAST_S: Final = 0.1
-_LOGGED_IDS: Final = 32
-_NOT_READY_MOST_S: Final = 60.0
-
 log = structlog.get_logger(__name__)
 
 
-class _Batch:
-    """What the worker is doing."""
-
-    __slots__ = ("id", "items", "started_at")
-
-    def __init__(self, batch_id: int, items: list[Item], started_at: float) -> None:
-        self.id = batch_id
-        self.items = items
-        self.started_at = started_at
-
-
 class Dispatcher:
-    """Parts are built by hand in `app`. `served` is called after every batch that gave outcomes."""
+    """Parts are built by hand in `app`. `served` is told who gave outcomes, after every batch that did."""
 
     def __init__(
         self,
@@ -62,12 +51,14 @@ class Dispatcher:
         meters: Meters,
         *,
         slo_s: float,
-        served: Callable[[], None],
+        served: Callable[[WorkerProcess], None],
+        watchdog: Watchdog | None = None,
+        in_flight: int = 1,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._life = life
         self._gate = gate
-        self._batcher = batcher
+        self._room = WaitingRoom(batcher)
         self._curve = curve
         self._meters = meters
         self._slo_s = slo_s
@@ -75,15 +66,17 @@ class Dispatcher:
         self._now = now
         self._busy_time = BusyTime(now())
         self._loop = asyncio.get_running_loop()
-        self._worker: WorkerProcess | None = None
+        self._cap = BatchCap(curve.batch_limit)
+        self._watchdog = watchdog or Watchdog()
+        self._failures = verdicts.BatchFailures()
+        self._stations = Stations(in_flight, curve)
         self._ready_at = now()
-        self._batch: _Batch | None = None
         self._batches = 0
+        self._hang_watch = HangWatch(self._stations.running, now)
         self._is_pump_due = False
         self._wait_timer: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._scatter = Scatter(gate, meters, self.load, now)
-        self._trace_budget = LineBudget(per_s=1.0, burst=10.0)
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -109,9 +102,9 @@ class Dispatcher:
             n,
             lane,
             remaining_s,
-            ahead=self._batcher.ahead(lane),
-            waiting=len(self._batcher),
-            free_at=self._free_at(),
+            ahead=self._room.ahead(lane),
+            waiting=len(self._room),
+            free_at=self._stations.free_at(now),
         )
         if refusal is None:
             if is_probe:
@@ -124,8 +117,9 @@ class Dispatcher:
 
     def submit(self, request: Request) -> None:
         """The pixels of an admitted request are here: its items wait for a batch."""
-        for item in request.items:
-            self._batcher.join(item)
+        quarantined = self._room.join(request.items, self._now)
+        if quarantined:
+            self._quarantine(quarantined, self._now())
         self._pump_soon()
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
@@ -136,7 +130,7 @@ class Dispatcher:
             return
         request.is_abandoned = True
         for item in request.items:
-            if self._batcher.leave(item):
+            if self._room.leave(item):
                 self._meters.abandoned.inc()
         if not request.items:  # its pixels had not all come
             self._meters.abandoned.inc(request.n)
@@ -146,10 +140,10 @@ class Dispatcher:
     def load(self) -> dict[str, Any]:
         """What every answer says of this replica: places taken, places in all, and the predicted wait of a new item."""
         now = self._now()
-        free_at = self._free_at()
-        if self._worker is None:
+        free_at = self._stations.free_at(now)
+        if not self._stations:
             free_at = max(free_at or 0.0, self._ready_at)
-        wait_s = self._gate.wait_s(now, self._batcher.ahead("interactive"), free_at)
+        wait_s = self._gate.wait_s(now, self._room.ahead("interactive"), free_at)
         return {
             "pending": self._gate.pending,
             "places": self._gate.places,
@@ -171,16 +165,16 @@ class Dispatcher:
         self._gate.is_draining = True
         if self._life.state is not State.DRAINING:
             self._life.move(State.DRAINING)
-        if self._worker is None:
-            self._shed(self._batcher.drop_hopeless(math.inf, 0.0))
+        if not self._stations:
+            self._shed(self._room.drop_hopeless(math.inf, 0.0))
         await self._scatter.idle.wait()
 
     def give_up(self) -> None:
         """The time to drain is over: what is still here is sent back, to be tried elsewhere."""
-        batch, self._batch = self._batch, None
-        if batch is not None:
-            self._scatter.settle(batch.items, outcome_of(self._not_ready(self._now())), Done(0.0, 0, {}))
-        self._shed(self._batcher.drop_hopeless(math.inf, 0.0))
+        now = self._now()
+        for batch in self._stations.take_back():
+            self._scatter.settle(batch.items, outcome_of(self._not_ready(now)), Done(0.0, 0, {}))
+        self._shed(self._room.drop_hopeless(math.inf, 0.0))
 
     # -- the worker (see WorkerKeeper) ---------------------------------------------------------------------------------
 
@@ -188,77 +182,127 @@ class Dispatcher:
         self._ready_at = ready_at
 
     def worker_ready(self, worker: WorkerProcess, loaded: Loaded) -> None:
-        self._worker = worker
+        self._stations.add(worker)
+        self._gate.workers = max(1, self._stations.count)
         self._curve.seed(loaded.curve)
+        self._watchdog.warmed_up(max((seconds for _, seconds in loaded.curve), default=0.0))
         self._meters.load_seconds.observe(loaded.seconds)
-        if self._life.state is not State.DRAINING:
-            self._life.move(State.READY)
+        if not self._life.state.is_ready:
+            self._move(State.READY)
         self._pump_soon()
 
-    def worker_lost(self, lost: WorkerLost, was_ready: bool, ready_at: float) -> None:
-        self._worker = None
-        self._ready_at = ready_at
+    def worker_relieved(self, worker: WorkerProcess) -> asyncio.Future[None]:
+        """Another worker has taken over: this one gets no more batches. The future: it has none left."""
+        self._meters.restarted("leak")
+        relieved = self._stations.relieve(worker)
+        self._gate.workers = max(1, self._stations.count)
+        return relieved
+
+    def worker_lost(
+        self, lost: WorkerLost, was_ready: bool, ready_at: float, worker: WorkerProcess | None = None
+    ) -> None:
         self._meters.restarted(lost.reason)
-        life = self._life
+        batches = self._stations.remove(worker) if was_ready else []
+        self._gate.workers = max(1, self._stations.count)
+        self._ready_at = ready_at
+        life, now = self._life, self._now()
         if life.state is State.DRAINING:
             ready_at = math.inf  # no other worker will come
-        elif was_ready:
-            life.move(State.STARTING, lost.problem)
-        elif life.state is State.STARTING:
-            life.move(State.FAILED, lost.problem)
-        else:
-            life.problem = lost.problem
-        batch, self._batch = self._batch, None
-        now = self._now()
-        self._busy_time.end(now)
-        if batch is not None:
-            died = CremaError(
-                "not_ready",
-                "the worker died while it ran this batch; send the request to another replica",
-                retry_after_ms=min(_NOT_READY_MOST_S, max(_NOT_READY_LEAST_S, ready_at - now)) * 1000,
-            )
+        elif not self._stations:
+            self._out_of_service(lost.problem, was_ready)
+        for batch in batches[1:]:
+            self._room.put_back(batch.part)  # it lay ready and had not begun
+        for batch in batches[:1]:
+            self._ended(now)
+            self._room.died(batch.items, now)
             self._scatter.settle(
-                batch.items, outcome_of(died), Done(now - batch.started_at, len(batch.items), {})
+                batch.items,
+                verdicts.died((0.0 if self._stations else ready_at) - now),
+                Done(now - batch.started_at, len(batch.items), {}),
             )
-        # what waits stays while the next worker can be expected in time
-        self._shed(self._batcher.drop_hopeless(ready_at + self._curve.predict(1), self._slo_s))
+        if not self._stations:
+            # what waits stays while the next worker can be expected in time
+            self._shed(self._room.drop_hopeless(ready_at + self._curve.predict(1), self._slo_s))
+
+    def _out_of_service(self, problem: str, was_ready: bool) -> None:
+        life = self._life
+        if was_ready:
+            life.move(State.STARTING, problem)
+        elif life.state is State.STARTING:
+            life.move(State.FAILED, problem)
+        else:
+            life.problem = problem
 
     def worker_answered(self, header: dict[str, Any], payload: Buffer) -> None:
-        batch = self._batch
-        if batch is None or header["id"] != batch.id:
+        batch = self._stations.find(header["id"])
+        if batch is None:
+            return
+        error = header.get("error")
+        if error is not None:
+            self._batch_raised(batch, header)
             return
         items = batch.items
-        error = header.get("error")
-        outcomes = None if error is not None else split(payload, header.get("sizes"), len(items))
-        if error is None and outcomes is None:
+        outcomes = split(payload, header.get("sizes"), len(items))
+        if outcomes is None:
             # its memory or its socket is not what it was: only a new worker can be trusted
             log.error("worker_answer_broken", items=len(items))
-            if self._worker is not None:
-                self._worker.kill()
+            batch.station.worker.kill()
             return
         now = self._now()
-        self._batch = None
-        self._busy_time.end(now)
-        seconds = now - batch.started_at
-        meters = self._meters
-        meters.batch_size.observe(len(items))
-        meters.batch_seconds.observe(seconds)
-        if outcomes is not None:
-            self._curve.learn(len(items), seconds)
-            self._served()
-        self._move(State.READY)
+        seconds = self._end(batch, header, now)
+        self._curve.learn(len(items), seconds)
+        self._cap.passed(len(items))
+        self._watchdog.learn(seconds)
+        self._room.passed(batch.part)
+        self._served(batch.station.worker)
         self._pump()  # the worker is free: it comes before the answers
-        done = Done(seconds, len(items), {})
-        if outcomes is not None:
-            self._scatter.scatter(items, outcomes, done)
+        self._scatter.scatter(items, outcomes, Done(seconds, len(items), {}))
+
+    def _batch_raised(self, batch: Batch, header: dict[str, Any]) -> None:
+        """A batch failed as a whole: it is split, unless it is clear whose error that is."""
+        if batch.station.is_ending and batch.station.relieved is None:
+            return  # its worker is being killed, and its loss answers this batch too
+        error = header["error"]
+        items, trouble, now = batch.items, error.get("trouble"), self._now()
+        self._failures.log(items, error, now)
+        if trouble == "cuda":
+            # nothing that this process runs from now on can succeed; its loss answers the batch
+            batch.station.end("cuda", f"the device failed: {error['message']}")
+            return
+        n = len(items)
+        if n > 1 and (batch.part.split is None or trouble == "memory"):
+            self._meters.batch_splits.inc()
+        if trouble == "memory":
+            self._cap.ran_out(n)
+            at_fault = self._room.too_large(batch.part)
         else:
-            self._scatter.settle(items, self._failed(items, header["error"]), done)
+            at_fault = self._room.raised(batch.part, now)
+        seconds = self._end(batch, header, now)
+        self._pump()
+        self._scatter.settle(at_fault, self._failures.outcome(error), Done(seconds, n, {}))
+
+    def _end(self, batch: Batch, header: dict[str, Any], now: float) -> float:
+        """A batch came back; what it cost, in seconds."""
+        seconds = self._stations.ended(batch, now, header.get("seconds", 0.0), header.get("waited", 0.0))
+        for following in self._stations.running():
+            if following.until == math.inf:
+                self._begin(following, now)
+        self._ended(now)
+        self._meters.batch_size.observe(len(batch.items))
+        self._meters.batch_seconds.observe(seconds)
+        return seconds
+
+    def _ended(self, now: float) -> None:
+        if not self._stations.running():
+            self._busy_time.end(now)
+            if self._life.state is State.BUSY:
+                self._move(State.READY)
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def _pump_soon(self) -> None:
         """Form a batch at the end of this turn of the loop: whatever else has arrived by then goes along."""
-        if not self._is_pump_due and self._batch is None and self._worker is not None:
+        if not self._is_pump_due and self._stations.room(self._now()) is not None:
             self._is_pump_due = True
             self._loop.call_soon(self._pump)
 
@@ -267,79 +311,67 @@ class Dispatcher:
         if self._wait_timer is not None:
             self._wait_timer.cancel()
             self._wait_timer = None
-        if self._batch is not None or self._worker is None:
-            return
         now = self._now()
-        limit = self._curve.batch_limit
-        due_at = self._batcher.due_at(now, limit)
-        if due_at is None:
-            return
-        if due_at > now:
-            self._wait_timer = self._loop.call_later(due_at - now, self._pump)
-            return
-        formed = self._batcher.form(now, limit)
-        if formed.batch:
-            self._hand_over(self._worker, formed.batch, now)
-        if formed.expired:
-            self._expire(formed.expired, now)
+        while (room := self._stations.room(now)) is not None:
+            limit = min(self._curve.batch_limit, self._cap.size)
+            due_at = self._room.due_at(now, limit)
+            if due_at is None:
+                return
+            station, room_at = room
+            due_at = max(due_at, room_at)
+            if due_at > now:
+                self._wait_timer = self._loop.call_later(due_at - now, self._pump)
+                return
+            found = self._room.next(now, limit)
+            if found.part is not None:
+                self._hand_over(station, found.part, now)
+            if found.expired:
+                self._expire(found.expired, now)
+            if found.quarantined:
+                self._quarantine(found.quarantined, now)
 
-    def _hand_over(self, worker: WorkerProcess, items: list[Item], now: float) -> None:
+    def _hand_over(self, station: Station, part: Part[Item], now: float) -> None:
         self._batches += 1
-        self._batch = _Batch(self._batches, items, now)
-        self._busy_time.begin(now)
-        self._move(State.BUSY)
+        items = part.items
         observe = self._meters.queue_wait_seconds.observe
-        params: list[dict[str, Any]] | None = None
         for item in items:
             item.request.started_at = now
             observe(now - item.queued_at)
-            if item.params is not None:
-                params = []
-        if params is not None:
-            params = [item.params or {} for item in items]
-        # a channel that is lost means that the worker has just died: `worker_lost` comes next and answers these items
-        with contextlib.suppress(ChannelLost):
-            worker.run(self._batches, [item.pixels for item in items], params)
+        if not self._stations.running():
+            self._busy_time.begin(now)
+        if self._life.state is State.READY:
+            self._move(State.BUSY)
+        batch = Batch(self._batches, part, station, now)
+        if not station.batches:
+            self._begin(batch, now)
+        station.hand_over(batch)
 
-    def _failed(self, items: list[Item], error: dict[str, Any]) -> bytes:
-        """The outcome of every item of a batch that failed as a whole; the reason goes to the log."""
-        if self._trace_budget.take(self._now()):
-            log.error(
-                "batch_failed",
-                code=error["code"],
-                problem=error["message"],
-                traceback=error.get("traceback"),
-                items=len(items),
-                request_ids=[
-                    item.request.request_id for item in items if item.request.request_id is not None
-                ][:32],
-                traceparents=[
-                    item.request.traceparent for item in items if item.request.traceparent is not None
-                ][:32],
-            )
-        if error["code"] == "model_failed":
-            return error_outcome("model_failed", model_failed_message(error["kind"]))
-        return error_outcome(error["code"], error["message"])
+    def _begin(self, batch: Batch, now: float) -> None:
+        """From now on its worker runs it."""
+        batch.until = now + self._watchdog.bound_s(self._curve.predict(len(batch.items)))
+        self._hang_watch.began(batch)
 
     # -- what does not run ---------------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
         """Answer what expired while no batch was formed."""
         now = self._now()
-        expired = self._batcher.drop_expired(now)
+        expired = self._room.drop_expired(now)
         if expired:
             self._expire(expired, now)
-        self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep) if len(self._batcher) else None
+        self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep) if len(self._room) else None
 
     def _expire(self, items: list[Item], now: float) -> None:
         self._meters.expired.inc(len(items))
         for item in items:
             item.request.started_at = now
-            waited_ms = (now - item.queued_at) * 1000
-            error = CremaError(
-                "deadline_exceeded", f"the deadline passed after {waited_ms:.0f} ms of waiting for a batch"
-            )
-            self._scatter.settle([item], outcome_of(error), Done(0.0, 0, {}))
+            self._scatter.settle([item], verdicts.expired(now - item.queued_at), Done(0.0, 0, {}))
+
+    def _quarantine(self, items: list[Item], now: float) -> None:
+        self._meters.quarantined.inc(len(items))
+        for item in items:
+            item.request.started_at = now
+        self._scatter.settle(items, verdicts.quarantined(), Done(0.0, 0, {}))
 
     def _shed(self, items: list[Item]) -> None:
         """Items that the next worker would be too late for."""
@@ -351,26 +383,9 @@ class Dispatcher:
 
     # -- small parts ---------------------------------------------------------------------------------------------------
 
-    def _free_at(self) -> float | None:
-        batch = self._batch
-        return None if batch is None else batch.started_at + self._curve.predict(len(batch.items))
-
     def _move(self, to: State) -> None:
         if self._life.state is not State.DRAINING:
             self._life.move(to)
 
     def _not_ready(self, now: float) -> CremaError:
-        state = self._life.state
-        if state is State.DRAINING:
-            return CremaError(
-                "not_ready",
-                "this minion is shutting down; send the request to another replica",
-                retry_after_ms=1000,
-            )
-        words = (
-            "the model did not load and is tried again"
-            if state is State.FAILED
-            else "the model is being loaded"
-        )
-        wait_s = min(_NOT_READY_MOST_S, max(_NOT_READY_LEAST_S, self._ready_at - now))
-        return CremaError("not_ready", f"{words}; come back later", retry_after_ms=wait_s * 1000)
+        return verdicts.not_ready(self._life.state, self._ready_at - now)

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from crema.names import Lane
 from minion.cost_curve import CostCurve
 
-Reason = Literal["full", "deadline", "draining"]
+Reason = Literal["full", "deadline", "draining", "bulk"]
+
+# Deviations that are kept clear before a deadline: one of a hundred takes longer.
+_CONFIDENCE: Final = 2.33
+# For how long bulk keeps out of the way of an interactive queue that was there, in seconds (to 1/e of it).
+_MEMORY_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +34,23 @@ class Gate:
     """`places` items at most, waiting or running, and none that could not be answered within `slo_s` seconds.
 
     Whoever enters must `leave` with the same number of places, once, before the answer is written.
+
+    The lanes: interactive may have every place. Bulk gets what interactive leaves: it comes in while a batch's worth
+    of places, and as many as interactive items lately waited, would still be free; and always while less than a batch
+    is here, because then the next batch has room.
     """
 
     def __init__(self, places: int, slo_s: float, curve: CostCurve) -> None:
         self.places = places
         self.pending = 0
         """Places taken."""
+        self.workers = 1
+        """How many workers share the queue: it moves that many times as quickly."""
         self.is_draining = False
         self._slo_s = slo_s
         self._curve = curve
+        self._queue = 0.0
+        self._queue_seen_at = 0.0
 
     def enter(
         self,
@@ -53,21 +66,30 @@ class Gate:
         """Take `n` places, or say why not.
 
         `remaining_s` is the caller's budget (infinite without one); `ahead` counts the items that go first, of any
-        shape, and `waiting` all that wait; `free_at` is when the running batch should end, None when none runs.
+        shape, and `waiting` all that wait; `free_at` is when a worker should be free, None when one is.
         A request is admitted or refused as a whole.
         """
         if self.is_draining:
             return Refusal(
                 "draining", "this minion is shutting down; send the request to another replica", 1.0
             )
+        if lane == "interactive":
+            self._queue = max(ahead + n, self._lately_queued(now))
+            self._queue_seen_at = now
         if self.pending + n > self.places:
             needed = f"{self.pending} of {self.places} places taken" + (f", {n} needed" if n > 1 else "")
             return Refusal("full", f"{needed}; come back later", self._drain_s(now, waiting, free_at))
+        if lane == "bulk" and self.pending and self.pending + n > (most := self.bulk_places(now)):
+            message = (
+                f"{self.pending} places taken, and bulk may fill {most} of the {self.places} now: "
+                "the others are kept for interactive requests; come back later"
+            )
+            return Refusal("bulk", message, self._drain_s(now, waiting, free_at))
         # an idle minion always tries: a curve that is wrong must not refuse for ever
         if waiting or free_at is not None:
             allowed = min(remaining_s, self._slo_s) if lane == "interactive" else remaining_s
             finish_s = self.finish_s(now, ahead + n - 1, free_at)
-            if finish_s > allowed:
+            if finish_s + self._margin_s(allowed, ahead + n - 1, free_at) > allowed:
                 message = (
                     f"the answer would take about {finish_s * 1000:.0f} ms, {allowed * 1000:.0f} ms are allowed; "
                     "come back later"
@@ -82,18 +104,41 @@ class Gate:
         if self.pending < 0:
             raise AssertionError("more places were given back than taken; this is a bug of ours")
 
+    def bulk_places(self, now: float) -> int:
+        """Up to how many places, those of interactive items included, may be taken for bulk still to come in."""
+        limit, places = self._curve.batch_limit * self.workers, self.places
+        kept = limit + round(self._lately_queued(now))
+        return max(min(limit, places - places // 2), places - kept)
+
     def wait_s(self, now: float, ahead: int, free_at: float | None) -> float:
         """Predicted seconds until the batch of an item begins that has `ahead` items before it."""
         rest = 0.0 if free_at is None else max(0.0, free_at - now)
         limit = self._curve.batch_limit
-        return rest + (ahead // limit) * self._curve.predict(limit)
+        return rest + (ahead // limit) * self._curve.predict(limit) / self.workers
 
     def finish_s(self, now: float, ahead: int, free_at: float | None) -> float:
         """Predicted seconds until that item is answered, its own batch taken as full: later arrivals will fill it."""
         return self.wait_s(now, ahead, free_at) + self._curve.predict(self._curve.batch_limit)
 
+    def _lately_queued(self, now: float) -> float:
+        """How many interactive items wanted to wait at once, lately."""
+        return self._queue * math.exp(min(0.0, self._queue_seen_at - now) / _MEMORY_S)
+
+    def _margin_s(self, allowed_s: float, ahead: int, free_at: float | None) -> float:
+        """How much longer it may well take than predicted: under overload everyone is admitted at the very limit.
+
+        Never so much that the batch which comes after a full one could not be filled any more: a model whose times
+        scatter answers some too late, but it stays busy.
+        """
+        limit = self._curve.batch_limit
+        full_s = self._curve.predict(limit)
+        batches = ahead // limit + (1 if free_at is None else 2)
+        return max(
+            0.0, min(_CONFIDENCE * self._curve.overrun * full_s * math.sqrt(batches), allowed_s - 2 * full_s)
+        )
+
     def _drain_s(self, now: float, waiting: int, free_at: float | None) -> float:
         """Predicted seconds until nothing waits or runs any more."""
         rest = 0.0 if free_at is None else max(0.0, free_at - now)
         limit = self._curve.batch_limit
-        return rest + math.ceil(waiting / limit) * self._curve.predict(limit)
+        return rest + math.ceil(waiting / limit) * self._curve.predict(limit) / self.workers

@@ -9,7 +9,7 @@ from crema.names import LANES, Lane
 from minion.gate import Reason
 
 _TIER: Final = "minion"
-RESTART_REASONS: Final = ("crashed", "load_failed", "load_timeout")
+RESTART_REASONS: Final = ("crashed", "load_failed", "load_timeout", "watchdog", "cuda", "leak")
 
 
 class Meters:
@@ -30,6 +30,7 @@ class Meters:
         }
         self.expired = metrics.dropped_total.labels(*labels, "expired")
         self.abandoned = metrics.dropped_total.labels(*labels, "abandoned")
+        self.quarantined = metrics.dropped_total.labels(*labels, "quarantined")
         self.request_seconds = metrics.request_seconds.labels(*labels)
         self.queue_wait_seconds = metrics.queue_wait_seconds.labels(*labels)
         self.batch_size = metrics.batch_size.labels(*labels)

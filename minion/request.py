@@ -18,9 +18,12 @@ from minion.params import ParamSet
 
 
 class Item(Waiting):
-    """One item of a request: its pixels and its complete params (None: all defaults)."""
+    """One item of a request: its pixels and its complete params (None: all defaults).
 
-    __slots__ = ("index", "params", "pixels", "request")
+    `fingerprint` stands for both once somebody has asked for it.
+    """
+
+    __slots__ = ("fingerprint", "index", "params", "pixels", "request")
 
     def __init__(self, request: Request, index: int, pixels: Buffer, params: dict[str, Any] | None) -> None:
         super().__init__(None, request.lane, request.deadline, request.arrived_at)
@@ -28,6 +31,7 @@ class Item(Waiting):
         self.index = index
         self.pixels = pixels
         self.params = params
+        self.fingerprint: bytes | None = None
 
 
 class Caller(Protocol):

@@ -1,7 +1,7 @@
 """State: what a minion is doing, which moves are allowed, and what it answers meanwhile.
 
     state     means                                             /readyz  infer (channel and POST /v1/infer)
-    STARTING  the worker is loading, or is being replaced       503      503 not_ready, Retry-After = predicted
+    STARTING  no worker: it is loading, or being replaced       503      503 not_ready, Retry-After = predicted
     READY     the worker waits for a batch                      200      admitted by the gate, else 429 overloaded
     BUSY      a batch is running                                200      admitted by the gate, else 429 overloaded
     DRAINING  shutting down; what was admitted is finished      503      503 not_ready

@@ -5,6 +5,7 @@ What a worker may inherit is listed; everything else, the cluster token first of
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -22,8 +23,13 @@ _INHERITED_PREFIXES: Final = (
 _SECRET_WORDS: Final = ("TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "KEY")
 
 
-def worker_environment(inherited: Mapping[str, str], light_ring: Path, scratch: Path) -> dict[str, str]:
-    """The environment of a worker whose PYTHONPATH is `light_ring` and whose home is `scratch`."""
+def worker_environment(
+    inherited: Mapping[str, str], light_ring: Path, scratch: Path, workers: int = 1
+) -> dict[str, str]:
+    """The environment of a worker whose PYTHONPATH is `light_ring` and whose home is `scratch`.
+
+    One of several workers is told to use its share of the cores, unless somebody tuned that already.
+    """
     environment = {
         name: value
         for name, value in inherited.items()
@@ -34,6 +40,10 @@ def worker_environment(inherited: Mapping[str, str], light_ring: Path, scratch: 
     environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 1024 * 1024))
     environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 * 1024 * 1024))
     environment.setdefault("MALLOC_TOP_PAD_", str(16 * 1024 * 1024))
+    if workers > 1:
+        share = str(max(1, len(os.sched_getaffinity(0)) // workers))
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            environment.setdefault(name, share)
     environment.update(
         PYTHONPATH=str(light_ring),
         PYTHONUNBUFFERED="1",

@@ -1,111 +1,55 @@
-"""WorkerKeeper: there is a worker, or the next one is on its way. Starts, replaces with back-off, stops.
-
-It tells its `Crew` when a worker is ready and when one is gone. What becomes of the items is not its business.
-"""
+"""WorkerKeeper: a minion's workers, one slot each. How a slot is kept filled is minion.worker_slot's business."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
-import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
 
-import structlog
-
-from crema.host.channel import Buffer
-from minion.backoff import Backoff
-from minion.worker_process import Loaded, OnAnswer, WorkerLost, WorkerProcess
-
-# Expected time to load before the model has ever loaded.
-_FIRST_LOAD_GUESS_S: Final = 5.0
-
-log = structlog.get_logger(__name__)
-
-
-class Crew(Protocol):
-    """Who is told. Called on the loop; must not raise."""
-
-    def worker_starting(self, ready_at: float) -> None:
-        """A worker is being started and expected to be ready at `ready_at` (monotonic seconds)."""
-
-    def worker_ready(self, worker: WorkerProcess, loaded: Loaded) -> None:
-        """A worker has loaded and waits for batches."""
-
-    def worker_lost(self, lost: WorkerLost, was_ready: bool, ready_at: float) -> None:
-        """The worker is gone; the next one is expected to be ready at `ready_at` (monotonic seconds)."""
-
-    def worker_answered(self, header: dict[str, Any], payload: Buffer) -> None:
-        """The outcomes of a batch."""
+from minion.memory_limit import MemoryLimit
+from minion.worker_process import OnAnswer, WorkerProcess
+from minion.worker_slot import Crew, WorkerSlot
 
 
 class WorkerKeeper:
-    """Keeps one worker alive. `make` builds the next one; `run()` works until it is cancelled or `close()` is called."""
+    """Keeps `count` workers alive that share one crew's queue. `make` builds a worker; `limit` a slot's memory limit."""
 
-    def __init__(self, make: Callable[[OnAnswer], WorkerProcess], crew: Crew) -> None:
-        self.restarts = 0
-        """Workers replaced so far."""
-        self.state = "starting"
-        self._make = make
-        self._crew = crew
-        self._backoff = Backoff()
-        self._worker: WorkerProcess | None = None
-        self._load_s = _FIRST_LOAD_GUESS_S
-        self._task: asyncio.Task[None] | None = None
+    def __init__(
+        self,
+        make: Callable[[OnAnswer], WorkerProcess],
+        crew: Crew,
+        count: int = 1,
+        limit: Callable[[], MemoryLimit] = MemoryLimit,
+    ) -> None:
+        self._slots = [WorkerSlot(make, crew, limit(), self._earliest) for _ in range(count)]
 
     @property
-    def pid(self) -> int | None:
-        """The present worker's pid."""
-        return self._worker.pid if self._worker is not None else None
+    def restarts(self) -> int:
+        """Workers replaced so far."""
+        return sum(slot.restarts for slot in self._slots)
+
+    @property
+    def workers(self) -> list[dict[str, object]]:
+        """`pid` and `state` of every worker that there is."""
+        return [
+            {"pid": slot.worker.pid, "state": slot.state}
+            for slot in self._slots
+            if slot.worker is not None and slot.worker.pid is not None
+        ]
 
     def start(self) -> None:
         """Begin."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="worker keeper")
+        for slot in self._slots:
+            slot.start()
 
-    def served(self) -> None:
-        """The present worker answered a batch: its next end is not part of a crash loop."""
-        self._backoff.served()
+    def served(self, worker: WorkerProcess) -> None:
+        """A worker answered a batch: its next end is not part of a crash loop."""
+        for slot in self._slots:
+            if slot.worker is worker:
+                slot.served()
 
     async def close(self, *, at_once: bool = False) -> None:
-        """Stop the worker and start no other."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        if self._worker is not None:
-            if at_once:
-                self._worker.kill()
-            await self._worker.close()
-            self._worker = None
+        """Stop the workers and start no other."""
+        await asyncio.gather(*(slot.close(at_once=at_once) for slot in self._slots))
 
-    async def _run(self) -> None:
-        while True:
-            worker = self._worker = self._make(self._crew.worker_answered)
-            self.state = "starting"
-            self._crew.worker_starting(time.monotonic() + self._load_s)
-            was_ready = False
-            try:
-                loaded = await worker.start()
-            except WorkerLost as error:
-                lost = error
-            else:
-                was_ready = True
-                self._load_s = loaded.seconds
-                self.state = "ready"
-                log.info("worker_ready", pid=worker.pid, load_s=round(loaded.seconds, 3))
-                self._crew.worker_ready(worker, loaded)
-                lost = await worker.ended()
-            wait_s = self._backoff.failed(random.random())
-            self.state = "failed"
-            log.error(
-                "worker_lost",
-                pid=worker.pid,
-                reason=lost.reason,
-                problem=lost.problem,
-                again_in_s=round(wait_s, 2),
-            )
-            self._worker = None
-            self.restarts += 1
-            self._crew.worker_lost(lost, was_ready, time.monotonic() + wait_s + self._load_s)
-            await asyncio.sleep(wait_s)
+    def _earliest(self) -> float:
+        return min(slot.ready_at for slot in self._slots)

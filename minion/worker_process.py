@@ -33,6 +33,8 @@ _JOIN_BYTES: Final = 32 * 1024
 # After the process is gone: for answers that are still in the socket.
 _LAST_WORDS_S: Final = 0.25
 _CLOSE_GRACE_S: Final = 2.0
+# For a worker that hangs to write down where.
+_DUMP_S: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class WorkerPlan:
     device: str
     warmup: Path | None
     load_s: float
+    workers: int = 1
+    """How many share the machine's cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,8 @@ class WorkerProcess:
         """The answer to `load`; None when the channel ended without one."""
         self._channel_closed = asyncio.Event()
         self._exited = asyncio.Event()
-        self._kill_reason: str | None = None
+        self._ended_for: tuple[str, str] | None = None
+        """Reason and problem when it was we who ended it."""
 
     # -- its life ------------------------------------------------------------------------------------------------------
 
@@ -121,7 +126,16 @@ class WorkerProcess:
     async def ended(self) -> WorkerLost:
         """Wait until the process is gone; how it ended."""
         await self._exited.wait()
-        return await self._lost("crashed", "the worker died")
+        return await self._lost(*(self._ended_for or ("crashed", "the worker died")))
+
+    def end(self, reason: str, problem: str) -> None:
+        """Kill the process; its end will be told with this reason and problem, and where its threads were if it can say."""
+        if self.pid is None or self._exited.is_set() or self._ended_for is not None:
+            return
+        self._ended_for = (reason, problem)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, signal.SIGUSR1)
+        asyncio.get_running_loop().call_later(_DUMP_S, self.kill)
 
     def kill(self) -> None:
         """End the process, and what it started, now."""
@@ -273,6 +287,6 @@ def _start_process(plan: WorkerPlan, scratch: Path, channel: int, output: int) -
         stderr=output,
         pass_fds=(channel,),
         cwd=scratch,
-        env=worker_environment(os.environ, plan.light_ring, scratch),
+        env=worker_environment(os.environ, plan.light_ring, scratch, plan.workers),
         start_new_session=True,
     )

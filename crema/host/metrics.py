@@ -57,7 +57,7 @@ TABLE: Final = (
     Row(
         "dropped_total",
         "counter",
-        "Admitted work dropped before it ran: expired, abandoned",
+        "Admitted work dropped before it ran: expired, abandoned, quarantined",
         (*MODEL, "reason"),
     ),
     Row("batch_splits_total", "counter", "Batches that raised and were split", MODEL),

@@ -68,6 +68,15 @@ def test_only_expired_items_give_an_empty_batch() -> None:
     assert len(formed.expired) == 1
 
 
+def test_a_batch_that_never_ran_goes_back_to_the_front_in_its_order() -> None:
+    first, second, bulk, third = item(), item(), item("bulk"), item()
+    batcher = filled(first, second, bulk)
+    taken = batcher.form(0.0, 3).batch
+    batcher.join(third)
+    batcher.put_back(taken)
+    assert batcher.form(0.0, 8).batch == [first, second, third, bulk]
+
+
 def test_items_of_another_shape_wait_for_their_own_batch_in_their_order() -> None:
     a, b, c, d = item(key="a"), item(key="b"), item(key="a"), item(key="b")
     batcher = filled(a, b, c, d)

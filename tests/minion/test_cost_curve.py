@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import statistics
 
 import pytest
 from hypothesis import given
@@ -86,3 +88,44 @@ def test_no_sequence_of_batches_gives_negative_or_infinite_costs(batches: list[t
         assert 0 <= curve.fixed_s < math.inf
         assert 0 <= curve.per_item_s < math.inf
         assert 1 <= curve.batch_limit <= 64
+
+
+def test_batches_that_take_as_long_as_predicted_have_no_overrun() -> None:
+    curve = CostCurve(32, 10.0)
+    curve.seed([(1, 0.11), (32, 0.42)])
+    for n in [1, 8, 32, 4] * 20:
+        curve.learn(n, 0.1 + 0.01 * n)
+    assert curve.overrun == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_overrun_is_about_the_standard_deviation_of_batches_that_scatter() -> None:
+    chance = random.Random(1)
+    curve = CostCurve(32, 10.0)
+    curve.seed([(1, 0.42), (32, 0.42)])
+    seen = []
+    for _ in range(500):
+        curve.learn(32, 0.42 * chance.gauss(1.0, 0.1))
+        seen.append(curve.overrun)
+    assert statistics.fmean(seen[100:]) == pytest.approx(0.1, rel=0.2)
+
+
+def test_a_curve_that_was_too_slow_gives_no_overrun() -> None:
+    curve = CostCurve(32, 10.0)
+    curve.seed([(1, 1.0), (32, 2.0)])
+    for _ in range(30):
+        curve.learn(32, 1.0)
+    assert curve.overrun == pytest.approx(0.0, abs=0.01)
+
+
+def test_one_batch_that_takes_very_long_counts_as_one_that_takes_twice_as_long() -> None:
+    endless, double = CostCurve(32, 10.0), CostCurve(32, 10.0)
+    for curve, seconds in ((endless, 1000.0), (double, 2.0)):
+        curve.seed([(1, 1.0), (32, 1.0)])
+        curve.learn(32, seconds)
+    assert endless.overrun == pytest.approx(double.overrun)
+
+
+def test_a_curve_that_knew_nothing_is_not_surprised() -> None:
+    curve = CostCurve(32, 10.0)
+    curve.learn(8, 0.3)
+    assert curve.overrun == 0.0

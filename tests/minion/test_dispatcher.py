@@ -4,130 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-import msgpack
 import pytest
 
 from crema.errors import CremaError
-from crema.host.channel import Buffer, ChannelLost
-from crema.host.metrics import Metrics
-from crema.outcomes import OutcomePacker
-from minion.batcher import Batcher
-from minion.cost_curve import CostCurve
-from minion.dispatcher import Dispatcher
-from minion.gate import Gate
-from minion.meters import Meters
-from minion.request import Done, Item, Request, RequestReader
-from minion.state import Life, State
-from minion.worker_process import Loaded, WorkerLost, WorkerProcess
-from tests.minion.cards import tensor_card
-
-PLACES, MAX_SIZE, SLO_S = 8, 4, 0.5
-ITEM = {"shape": [4], "dtype": "uint8"}
-NUMBER = OutcomePacker({"type": "json", "schema": True})
-
-
-class FakeWorker:
-    """Keeps the batches it is given: (id, pixels, params)."""
-
-    def __init__(self) -> None:
-        self.batches: list[tuple[int, list[bytes], list[dict[str, Any]] | None]] = []
-        self.is_lost = False
-        self.is_killed = False
-
-    def run(self, batch_id: int, pixels: Sequence[Buffer], params: list[dict[str, Any]] | None) -> None:
-        self.batches.append((batch_id, [bytes(each) for each in pixels], params))
-        if self.is_lost:
-            raise ChannelLost("gone")
-
-    def kill(self) -> None:
-        self.is_killed = True
-
-
-class Rig:
-    """A dispatcher and everything around it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.life = Life()
-        self.curve = CostCurve(MAX_SIZE, SLO_S)
-        self.gate = Gate(PLACES, SLO_S, self.curve)
-        self.metrics = Metrics()
-        self.batcher: Batcher[Item] = Batcher()
-        self.served = 0
-        self.dispatcher = Dispatcher(
-            self.life,
-            self.gate,
-            self.batcher,
-            self.curve,
-            Meters(self.metrics, "toy", "1.0"),
-            slo_s=SLO_S,
-            served=self._count_served,
-            now=lambda: self.now,
-        )
-        self.worker = FakeWorker()
-        self.answers: dict[int, tuple[list[Any], Done]] = {}
-        self._reader = RequestReader(tensor_card(params={"words": {"type": "integer", "default": 1}}))
-        self._next = 0
-
-    def _count_served(self) -> None:
-        self.served += 1
-
-    def answer(self, request: Request, done: Done) -> None:
-        assert request.key not in self.answers, "answered twice"
-        self.answers[request.key] = ([msgpack.unpackb(each) for each in request.outcomes], done)
-
-    def ready(self, curve: tuple[tuple[int, float], ...] = ()) -> None:
-        self.worker = FakeWorker()
-        self.dispatcher.worker_ready(cast(WorkerProcess, self.worker), Loaded(0.5, curve))
-
-    def lose(self, *, ready_in: float = 0.2, was_ready: bool = True) -> None:
-        lost = WorkerLost("crashed", "the worker died: it was killed by SIGKILL")
-        self.dispatcher.worker_lost(lost, was_ready, self.now + ready_in)
-
-    def ask(self, n: int = 1, **message: Any) -> Request | CremaError:
-        """Admit and submit a request whose pixels say its number."""
-        self._next += 1
-        request = self._reader.read({"items": [ITEM] * n, **message}, self, self._next, self.now)
-        error = self.dispatcher.admit(request)
-        if error is not None:
-            return error
-        request.take_pixels(bytes([self._next]) * 4 * n)
-        self.dispatcher.submit(request)
-        return request
-
-    def asked(self, n: int = 1, **message: Any) -> Request:
-        request = self.ask(n, **message)
-        assert isinstance(request, Request)
-        return request
-
-    def finish(self, after_s: float = 0.02, **error: Any) -> None:
-        """The worker answers its newest batch: the first byte of each item, or an error."""
-        self.now += after_s
-        batch_id, pixels, _ = self.worker.batches[-1]
-        if error:
-            self.dispatcher.worker_answered({"id": batch_id, "error": error}, b"")
-            return
-        outcomes = [NUMBER.pack(each[0]) for each in pixels]
-        self.dispatcher.worker_answered(
-            {"id": batch_id, "sizes": [len(each) for each in outcomes]}, b"".join(outcomes)
-        )
-
-    def value(self, name: str, **labels: str) -> float:
-        bound = {"tier": "minion", "model": "toy", "version": "1.0", **labels}
-        return self.metrics.registry.get_sample_value(f"crema_{name}", bound) or 0.0
+from minion.state import State
+from tests.minion.dispatcher_rig import ITEM, PLACES, SLO_S, Rig, turn
 
 
 @pytest.fixture
 async def rig() -> Rig:
     return Rig()
-
-
-async def turn() -> None:
-    """Let what is due at the end of this turn of the loop happen."""
-    await asyncio.sleep(0)
 
 
 async def test_before_the_model_is_loaded_requests_are_not_ready(rig: Rig) -> None:
@@ -230,16 +118,15 @@ async def test_the_state_is_busy_while_a_batch_runs(rig: Rig) -> None:
     assert rig.life.state is State.READY
 
 
-async def test_a_batch_that_raises_fails_every_item_of_it(rig: Rig) -> None:
+async def test_an_item_that_raises_alone_is_told_the_class_of_the_exception_only(rig: Rig) -> None:
     rig.ready()
-    requests = [rig.asked() for _ in range(3)]
+    request = rig.asked()
     await turn()
     rig.finish(code="model_failed", kind="RuntimeError", message="RuntimeError: /secret", traceback="…")
-    for request in requests:
-        error = rig.answers[request.key][0][0]["error"]
-        assert error["code"] == "model_failed"
-        assert "RuntimeError" in error["message"]
-        assert "/secret" not in error["message"]
+    error = rig.answers[request.key][0][0]["error"]
+    assert error["code"] == "model_failed"
+    assert "RuntimeError" in error["message"]
+    assert "/secret" not in error["message"]
     assert rig.gate.pending == 0
     assert rig.served == 0
 

@@ -28,9 +28,10 @@ def enter(
     ahead: int = 0,
     waiting: int | None = None,
     free_at: float | None = None,
+    now: float = 0.0,
 ) -> Refusal | None:
     return of.enter(
-        0.0, n, lane, remaining_s, ahead=ahead, waiting=ahead if waiting is None else waiting, free_at=free_at
+        now, n, lane, remaining_s, ahead=ahead, waiting=ahead if waiting is None else waiting, free_at=free_at
     )
 
 
@@ -151,3 +152,99 @@ def test_a_gate_that_knows_no_cost_admits_by_count() -> None:
     new = gate(places=3)
     assert [enter(new, ahead=i, free_at=0.0) for i in range(3)] == [None] * 3
     assert enter(new, ahead=3) is not None
+
+
+def test_several_workers_on_one_queue_move_it_that_many_times_as_quickly() -> None:
+    pair = gate(places=100, slo_s=10.0, per_batch_s=0.5)
+    pair.workers = 2
+    assert pair.wait_s(0.0, 8, 0.25) == 0.25 + 2 * 0.5 / 2
+    assert enter(pair, ahead=8, free_at=0.25, remaining_s=1.25) is None
+    assert enter(pair, ahead=8, free_at=0.26, remaining_s=1.25) is not None
+
+
+# -- a model whose times scatter ---------------------------------------------------------------------------------------
+
+
+def test_a_model_whose_times_scatter_is_given_less_to_promise() -> None:
+    curve = CostCurve(4, 10.0)
+    curve.seed([(1, 0.5), (4, 0.5)])
+    scattering = Gate(100, 10.0, curve)
+    assert enter(scattering, remaining_s=1.9, ahead=4, free_at=0.5) is None
+    for _ in range(50):
+        curve.learn(4, 0.4)
+        curve.learn(4, 0.6)
+    assert curve.predict(4) == pytest.approx(0.5, rel=0.05)
+    assert enter(scattering, remaining_s=1.9, ahead=4, free_at=0.5) is not None
+
+
+def test_however_a_model_s_times_scatter_the_next_full_batch_can_still_be_filled() -> None:
+    curve = CostCurve(4, 10.0)
+    curve.seed([(1, 0.5), (4, 0.5)])
+    for _ in range(50):
+        curve.learn(4, 0.1)
+        curve.learn(4, 0.9)
+    full_s = curve.predict(4)
+    assert enter(Gate(100, 10.0, curve), remaining_s=2 * full_s + 0.01, free_at=full_s) is None
+
+
+# -- lanes -------------------------------------------------------------------------------------------------------------
+
+
+def test_bulk_leaves_a_batch_s_worth_of_places_to_interactive() -> None:
+    some = gate(places=16, per_batch_s=0.01)
+    assert [enter(some, lane="bulk", ahead=i, free_at=0.01) for i in range(12)] == [None] * 12
+    refusal = enter(some, lane="bulk", ahead=12, free_at=0.01)
+    assert refusal is not None
+    assert refusal.reason == "bulk"
+    assert refusal.retry_after_s == pytest.approx(0.01 + 3 * 0.01)
+    assert enter(some, ahead=0, free_at=0.01) is None
+
+
+def test_bulk_leaves_as_many_places_more_as_interactive_items_lately_waited() -> None:
+    some = gate(places=32, slo_s=100.0, per_batch_s=0.01)
+    assert some.bulk_places(0.0) == 28
+    enter(some, ahead=9, free_at=0.01)
+    assert some.bulk_places(0.0) == 18
+
+
+def test_a_queue_that_was_turned_away_counts_as_well() -> None:
+    some = gate(places=16, slo_s=0.1, per_batch_s=0.05)
+    assert enter(some, n=20, ahead=0, free_at=0.05) is not None
+    assert some.bulk_places(0.0) == 4
+
+
+def test_the_queue_that_interactive_had_is_forgotten_in_time() -> None:
+    some = gate(places=32, slo_s=100.0, per_batch_s=0.01)
+    enter(some, n=20, ahead=0, free_at=0.01)
+    kept = [some.bulk_places(now) for now in (0.0, 10.0, 20.0, 60.0)]
+    assert kept == sorted(kept)
+    assert (kept[0], kept[-1]) == (8, 28)
+
+
+def test_bulk_comes_in_while_less_than_a_batch_is_here_whatever_interactive_had() -> None:
+    some = gate(places=16, slo_s=100.0, per_batch_s=0.01)
+    enter(some, n=3, ahead=20, free_at=0.01)
+    assert enter(some, lane="bulk", ahead=0, free_at=0.01) is None
+    assert enter(some, lane="bulk", ahead=1, free_at=0.01) is not None
+
+
+def test_an_idle_minion_takes_a_bulk_request_that_fills_it() -> None:
+    assert enter(gate(places=8, per_batch_s=0.01), 8, lane="bulk") is None
+
+
+@pytest.mark.parametrize("places", [1, 2, 3, 5, 8])
+def test_bulk_finds_room_in_a_minion_of_any_size(places: int) -> None:
+    small = gate(places=places, slo_s=100.0, per_batch_s=0.01)
+    assert 1 <= small.bulk_places(0.0) <= places
+    assert enter(small, lane="bulk") is None
+
+
+def test_interactive_may_have_every_place() -> None:
+    some = gate(places=16, slo_s=100.0, per_batch_s=0.01)
+    assert [enter(some, ahead=i, free_at=0.01) for i in range(16)] == [None] * 16
+
+
+def test_each_of_several_workers_has_a_batch_s_worth_of_places_kept_for_interactive() -> None:
+    pair = gate(places=16, per_batch_s=0.01)
+    pair.workers = 2
+    assert pair.bulk_places(0.0) == 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from minion.worker_environment import make_scratch, remove_scratch, worker_environment
@@ -22,6 +23,13 @@ def test_nothing_that_is_not_listed_is_inherited() -> None:
 def test_tuning_of_libraries_and_devices_is_inherited() -> None:
     inherited = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "0", "LC_ALL": "C", "PATH": "/bin"}
     assert inherited.items() <= worker_environment(inherited, RING, SCRATCH).items()
+
+
+def test_one_of_several_workers_is_told_its_share_of_the_cores_unless_it_was_tuned() -> None:
+    share = str(max(1, len(os.sched_getaffinity(0)) // 2))
+    assert "OMP_NUM_THREADS" not in worker_environment({}, RING, SCRATCH)
+    assert worker_environment({}, RING, SCRATCH, workers=2)["OMP_NUM_THREADS"] == share
+    assert worker_environment({"OMP_NUM_THREADS": "7"}, RING, SCRATCH, workers=2)["OMP_NUM_THREADS"] == "7"
 
 
 def test_a_secret_is_not_inherited_under_a_listed_prefix() -> None:

@@ -1,0 +1,168 @@
+"""Station: a worker that is ready, and the batches that it was handed and has not answered; and all of a minion's stations.
+
+They hand over and remember. Which batch comes next, and what becomes of its items, is the dispatcher's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections import deque
+from typing import Any
+
+from crema.host.channel import ChannelLost
+from minion.cost_curve import CostCurve
+from minion.in_flight import InFlight
+from minion.request import Item
+from minion.splitter import Part
+from minion.worker_process import WorkerProcess
+
+
+class Batch:
+    """What a worker has: since when it could run it (monotonic seconds), and until when it may (infinite: not begun)."""
+
+    __slots__ = ("id", "part", "started_at", "station", "until")
+
+    def __init__(self, batch_id: int, part: Part[Item], station: Station, started_at: float) -> None:
+        self.id = batch_id
+        self.part = part
+        self.station = station
+        self.started_at = started_at
+        self.until = math.inf
+
+    @property
+    def items(self) -> list[Item]:
+        """In the order in which the worker has them."""
+        return self.part.items
+
+
+class Station:
+    """One worker and its batches, the one that it runs first."""
+
+    __slots__ = ("batches", "in_flight", "is_ending", "relieved", "worker")
+
+    def __init__(self, worker: WorkerProcess, in_flight: InFlight) -> None:
+        self.worker = worker
+        self.batches: deque[Batch] = deque()
+        self.in_flight = in_flight
+        self.is_ending = False
+        """Whether it gets no further batch: it is being killed or relieved."""
+        self.relieved: asyncio.Future[None] | None = None
+        """For whom waits until a worker that was relieved has no batch left."""
+
+    def room_at(self, now: float) -> float | None:
+        """When it should be handed another batch, `now` or later; None: only once it has answered one."""
+        return None if self.is_ending else self.in_flight.room_at(now)
+
+    def hand_over(self, batch: Batch) -> None:
+        """Send a batch."""
+        self.batches.append(batch)
+        self.in_flight.handed(batch.started_at, len(batch.items))
+        params: list[dict[str, Any]] | None = None
+        if any(item.params is not None for item in batch.items):
+            params = [item.params or {} for item in batch.items]
+        # a channel that is lost means that the worker has just died: its loss comes next and answers these items
+        with contextlib.suppress(ChannelLost):
+            self.worker.run(batch.id, [item.pixels for item in batch.items], params)
+
+    def end(self, reason: str, problem: str) -> None:
+        """Have the worker killed; its loss will be told with this reason."""
+        self.is_ending = True
+        self.worker.end(reason, problem)
+
+
+class Stations:
+    """Every worker that is ready, in the order in which they became so."""
+
+    def __init__(self, depth: int, curve: CostCurve) -> None:
+        self._depth = depth
+        self._curve = curve
+        self._stations: list[Station] = []
+
+    def __len__(self) -> int:
+        return len(self._stations)
+
+    def add(self, worker: WorkerProcess) -> None:
+        """A worker is ready."""
+        self._stations.append(Station(worker, InFlight(self._depth, self._curve)))
+
+    def remove(self, worker: WorkerProcess | None) -> list[Batch]:
+        """A worker is gone (None: the only one); the batches that it had, the one that it ran first."""
+        station = self._of(worker)
+        if station is None:
+            return []
+        self._stations.remove(station)
+        return list(station.batches)
+
+    def relieve(self, worker: WorkerProcess) -> asyncio.Future[None]:
+        """Give a worker no more batches; the future is done when it has none left."""
+        relieved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        station = self._of(worker)
+        if station is None:
+            relieved.set_result(None)
+        else:
+            station.is_ending, station.relieved = True, relieved
+            self._let_go(station)
+        return relieved
+
+    def ended(self, batch: Batch, now: float, busy_s: float, waited_s: float) -> float:
+        """A batch came back, and the worker has begun the next one if it had two. Returns the seconds that it cost."""
+        station = batch.station
+        station.batches.remove(batch)
+        cost_s = station.in_flight.ended(now, busy_s, waited_s)
+        if station.batches:
+            station.batches[0].started_at = now
+        self._let_go(station)
+        return cost_s
+
+    def take_back(self) -> list[Batch]:
+        """Every batch that is at a worker: nobody waits for its outcomes any more."""
+        batches = [batch for station in self._stations for batch in station.batches]
+        for station in self._stations:
+            station.batches.clear()
+            self._let_go(station)
+        return batches
+
+    def running(self) -> list[Batch]:
+        """The batches that workers run now, one each."""
+        return [station.batches[0] for station in self._stations if station.batches]
+
+    def find(self, batch_id: int) -> Batch | None:
+        """The batch of this number that is at a worker."""
+        found = (batch for station in self._stations for batch in station.batches if batch.id == batch_id)
+        return next(found, None)
+
+    def room(self, now: float) -> tuple[Station, float] | None:
+        """Who should be handed a batch first, and when (`now` or later); None: nobody before one is answered."""
+        best: tuple[Station, float] | None = None
+        for station in self._stations:
+            at = station.room_at(now)
+            if at is not None and (best is None or at < best[1]):
+                best = (station, at)
+        return best
+
+    def free_at(self, now: float) -> float | None:
+        """When the first one should have nothing left, in monotonic seconds; None when one has, or when there is none."""
+        first: float | None = None
+        for station in self._stations:
+            if station.is_ending:
+                continue
+            at = station.in_flight.free_at(now)
+            if at is None:
+                return None
+            first = at if first is None else min(first, at)
+        return first
+
+    @property
+    def count(self) -> int:
+        """How many take batches."""
+        return sum(not station.is_ending for station in self._stations)
+
+    def _of(self, worker: WorkerProcess | None) -> Station | None:
+        return next((each for each in self._stations if worker is None or each.worker is worker), None)
+
+    def _let_go(self, station: Station) -> None:
+        if station.relieved is not None and not station.batches and station in self._stations:
+            self._stations.remove(station)
+            station.relieved.set_result(None)

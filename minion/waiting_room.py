@@ -1,0 +1,140 @@
+"""WaitingRoom: everything that waits for a worker, in one order: the parts of batches that raised, then the lanes.
+
+It joins the pure objects batcher, splitter and suspects: suspects run alone, and what is quarantined never runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from crema.names import Lane
+from minion.batcher import Batcher
+from minion.request import Item
+from minion.splitter import Part, Splitter
+from minion.suspects import Suspects, fingerprint
+
+
+@dataclass(slots=True)
+class Next:
+    """What to run now (None: nothing), and who is answered instead of running."""
+
+    part: Part[Item] | None = None
+    expired: list[Item] = field(default_factory=list)
+    quarantined: list[Item] = field(default_factory=list)
+
+
+class WaitingRoom:
+    """What waits, as one thing. `now` is an argument everywhere."""
+
+    def __init__(self, batcher: Batcher[Item]) -> None:
+        self.suspects = Suspects()
+        self._batcher = batcher
+        self._splitter: Splitter[Item] = Splitter()
+
+    def __len__(self) -> int:
+        return len(self._batcher) + len(self._splitter)
+
+    def ahead(self, lane: Lane) -> int:
+        """How many items go before one that would now join `lane`."""
+        return self._batcher.ahead(lane) + len(self._splitter)
+
+    def join(self, items: list[Item], now: Callable[[], float]) -> list[Item]:
+        """Let items wait, but those that are quarantined, which are returned. `now` is asked only while there are any."""
+        quarantined: list[Item] = []
+        if self.suspects:
+            at = now()
+            quarantined = [item for item in items if self.suspects.is_quarantined(_print(item), at)]
+            items = [item for item in items if item not in quarantined]
+        for item in items:
+            self._batcher.join(item)
+        return quarantined
+
+    def put_back(self, part: Part[Item]) -> None:
+        """A part that was taken and did not run: it goes first."""
+        self._splitter.put_back(part)
+
+    def leave(self, item: Item) -> bool:
+        """Take out an item whose caller has gone. False when it does not wait (any more)."""
+        return self._batcher.leave(item) or self._splitter.leave(item)
+
+    def due_at(self, now: float, limit: int) -> float | None:
+        """When a free worker should be given something: `now`, later, or None when nothing waits."""
+        return now if len(self._splitter) else self._batcher.due_at(now, limit)
+
+    def next(self, now: float, limit: int) -> Next:
+        """Take out what a free worker should run now."""
+        found = Next()
+        while True:
+            taken = self._splitter.next(now, limit)
+            found.expired += taken.expired
+            part = taken.part
+            if part is None:
+                formed = self._batcher.form(now, limit)
+                found.expired += formed.expired
+                if not formed.batch:
+                    return found
+                part = Part(formed.batch)
+            part.items = self._cleared(part.items, now, found)
+            if part.items:
+                found.part = part
+                return found
+
+    def _cleared(self, items: list[Item], now: float, found: Next) -> list[Item]:
+        """Those that may run together. Suspects among others are put where they run alone, next."""
+        if not self.suspects:
+            return items
+        cleared: list[Item] = []
+        apart: list[Item] = []
+        for item in items:
+            if self.suspects.is_quarantined(_print(item), now):
+                found.quarantined.append(item)
+            elif len(items) > 1 and self.suspects.is_suspect(_print(item), now):
+                apart.append(item)
+            else:
+                cleared.append(item)
+        self._splitter.set_apart(apart)
+        return cleared
+
+    # -- how runs ended ------------------------------------------------------------------------------------------------
+
+    def passed(self, part: Part[Item]) -> None:
+        """A run gave outcomes."""
+        self._splitter.passed(part)
+        if self.suspects and len(part.items) == 1:
+            self.suspects.passed(_print(part.items[0]))
+
+    def raised(self, part: Part[Item], now: float) -> list[Item]:
+        """A run raised. Returns the items whose error that is; the others run again."""
+        is_split = part.split is not None
+        failed = self._splitter.raised(part)
+        if is_split and len(failed) == 1:
+            # it will come again: then it runs alone at once, and no mates wait for another split
+            self.suspects.raised(_print(failed[0]), now)
+        return failed
+
+    def too_large(self, part: Part[Item]) -> list[Item]:
+        """A run found no memory. Returns the item that has none even alone; the others run again in smaller batches."""
+        return self._splitter.too_large(part)
+
+    def died(self, items: list[Item], now: float) -> None:
+        """A worker died while these ran."""
+        self.suspects.died([_print(item) for item in items], now)
+
+    # -- what does not run ---------------------------------------------------------------------------------------------
+
+    def drop_expired(self, now: float) -> list[Item]:
+        """Take out every item whose deadline has passed, for when nothing is about to run."""
+        return self._splitter.drop_expired(now) + self._batcher.drop_expired(now)
+
+    def drop_hopeless(self, ready_at: float, patience_s: float) -> list[Item]:
+        """Take out every item that a worker that is back at `ready_at` cannot help (see `Batcher.drop_hopeless`)."""
+        return self._splitter.drop_hopeless(ready_at, patience_s) + self._batcher.drop_hopeless(
+            ready_at, patience_s
+        )
+
+
+def _print(item: Item) -> bytes:
+    if item.fingerprint is None:
+        item.fingerprint = fingerprint(item.pixels, item.params)
+    return item.fingerprint
