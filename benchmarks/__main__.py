@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ALL = ("codec", "page_faults", "fanout", "decode", "minion_cpu", "efficiency", "workers")
+ALL = ("codec", "page_faults", "fanout", "decode", "minion_cpu", "efficiency", "workers", "overload")
 
 
 def main(names: list[str]) -> int:

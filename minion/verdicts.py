@@ -39,6 +39,9 @@ class BatchFailures:
                 traceback=error.get("traceback"),
                 items=len(items),
                 request_ids=_request_ids(items),
+                traceparents=[
+                    item.request.traceparent for item in items if item.request.traceparent is not None
+                ][:_LOGGED_IDS],
             )
 
     def outcome(self, error: dict[str, Any]) -> bytes:
