@@ -129,10 +129,10 @@ class Worker:
         model, n = self._model, header["n"]
         if model is None or type(n) is not int or payload_bytes != n * model.item_bytes or n > model.max_size:
             raise wire.WireError("a batch that this model cannot take")
+        started = time.monotonic()
         self._link.read_into(model.pixels[:payload_bytes])
         params, self._params = self._params, None
         answer: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"]}
-        started = time.monotonic()
         answer["waited"] = started - self._idle_since
         try:
             outcomes = model.run(n, params)

@@ -319,8 +319,9 @@ class Dispatcher:
                 return
             station, room_at = room
             due_at = max(due_at, room_at)
-            if due_at > now:
-                self._wait_timer = self._loop.call_later(due_at - now, self._pump)
+            # the loop's timers tick in milliseconds and round up: what is due within the next tick is due now
+            if due_at > now + 0.001:
+                self._wait_timer = self._loop.call_later(int((due_at - now) * 1000) / 1000, self._pump)
                 return
             found = self._room.next(now, limit)
             if found.part is not None:
