@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgpack
 import structlog
 
+from coordinator.media import MAX_PIXELS
 from coordinator.merge import DEFAULT_RETRY_AFTER_MS
 from crema import wire
 from crema.errors import CremaError
@@ -71,6 +72,21 @@ def error_of(header: dict[str, Any], who: str, statuses: frozenset[int] | None =
         return CremaError(
             "internal", "another tier refused what this coordinator sent; it is logged under this request id"
         )
+    if error.code == "image_too_large":
+        # an image with too many bytes does not get past this coordinator
+        return CremaError(error.code, error.message, limit=MAX_PIXELS)
+    return for_callers(error)
+
+
+def for_callers(error: CremaError) -> CremaError:
+    """A tier's refusal with a next step that the API's callers can take: they choose no replica.
+
+    What a tier says ends in "; " and the next step for whoever called it.
+    """
+    if error.code == "not_ready":
+        reason = error.message.rpartition("; ")[0] or error.message
+        after_ms = error.retry_after_ms or DEFAULT_RETRY_AFTER_MS
+        return CremaError(error.code, f"{reason}; try again", retry_after_ms=after_ms)
     if error.status in (429, 503) and error.retry_after_ms is None:
         return CremaError(error.code, error.message, retry_after_ms=DEFAULT_RETRY_AFTER_MS)
     return error
@@ -109,7 +125,7 @@ def outcome_of(header: dict[str, Any], payload: Buffer) -> tuple[Any, CremaError
     if type(outcomes) is list and len(outcomes) == 1 and type(outcomes[0]) is dict:
         outcome = outcomes[0]
         if "error" in outcome:
-            return None, CremaError.from_wire(outcome["error"])
+            return None, for_callers(CremaError.from_wire(outcome["error"]))
         if "ok" in outcome:
             return outcome["ok"], None
     return None, CremaError(

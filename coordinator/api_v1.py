@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from coordinator.answers import tenth
-from coordinator.body import BATCH, ONE_IMAGE, Limits, read_body
+from coordinator.body import BATCH, ONE_IMAGE, Limits, Watch, read_body
 from coordinator.call import Call, Image, read_batch, read_call
 from coordinator.directory import Directory
 from coordinator.fanout import Fanout
@@ -24,7 +24,8 @@ from coordinator.gate import Gate
 from coordinator.media import Way
 from coordinator.merge import Merged, finish, merge
 from coordinator.model_list import describe
-from coordinator.plan import Plan, Planner
+from coordinator.options import no_options
+from coordinator.plan import Plan, Planner, Query
 from coordinator.router import Router
 from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
@@ -78,14 +79,13 @@ class ApiV1:
         as_msgpack = wants_msgpack(request)
         merged = await self._run(visit, visit.request_id, image, plan, as_msgpack)
         visit.status, visit.code = merged.status, merged.code
-        headers: dict[str, str] = {}
+        total_ms = tenth((monotonic() - visit.started) * 1000)
+        headers = {"Server-Timing": f"preprocess;dur={tenth(visit.preprocess_ms)}, total;dur={total_ms}"}
         if merged.retry_after_s is not None:
             headers["Retry-After"] = str(merged.retry_after_s)
         if merged.status != 200:
             return _respond(merged.body, merged.status, headers, "application/problem+json")
         headers["X-Crema-Status"] = merged.code
-        timing = merged.body["timing"]
-        headers["Server-Timing"] = f"preprocess;dur={timing['preprocess_ms']}, total;dur={timing['total_ms']}"
         return _answer(merged.body, headers, as_msgpack)
 
     # -- a batch ---------------------------------------------------------------------------------------------------
@@ -140,11 +140,13 @@ class ApiV1:
 
     async def list_models(self, request: web.BaseRequest) -> web.StreamResponse:
         """`GET /v1/models`."""
+        _refuse_query(request)
         models = [describe(model) for model in self._directory.models.values()]
         return _answer({"models": models}, {}, wants_msgpack(request))
 
     async def show_model(self, request: web.BaseRequest) -> web.StreamResponse:
         """`GET /v1/models/{name}`: the model, and a list of it alone, so that a reader of the list reads this too."""
+        _refuse_query(request)
         shown = describe(self._directory.model(unquote(request[SEGMENT])))
         return _answer({**shown, "models": [shown]}, {}, wants_msgpack(request))
 
@@ -163,7 +165,8 @@ class ApiV1:
             return await handle(request, visit)
         except CremaError as error:
             visit.status, visit.code = error.status, error.code
-            response = problem_response(error, visit.request_id)
+            timing = f"total;dur={tenth((monotonic() - started) * 1000)}"
+            response = problem_response(error, visit.request_id, {"Server-Timing": timing})
             if not request.content.is_eof():
                 # the rest of the body is not wanted: the connection ends with this answer
                 response.force_close()
@@ -179,25 +182,31 @@ class ApiV1:
     ) -> tuple[list[Image], Plan]:
         """The images and the plan of a call. Raises CremaError for the whole call; takes a permit."""
         gate = self._gate
+        query = self._planner.query(request.rel_url.raw_query_string)
+        deadline_ms = query.options.deadline_ms
+
+        def hold(size: int) -> None:
+            gate.hold(size)
+            visit.body_bytes += size
+
+        def check(size: int) -> None:
+            self._planner.check(query)
+            gate.check(size)
+
+        deadline = None if deadline_ms is None else visit.started + deadline_ms / 1000
+        violations = Violations()
         try:
             if gate.is_full:
                 gate.enter()
-
-            def hold(size: int) -> None:
-                gate.hold(size)
-                visit.body_bytes += size
-
-            way, body = await read_body(request, limits, hold)
+            way, body = await read_body(request, limits, Watch(hold, check, deadline))
             gate.enter()
             visit.is_inside = True
+            call = read(way, body, violations)
         except CremaError as error:
             if error.code == "overloaded":
                 self._observer.refused()
-            raise
-        violations = Violations()
-        call = read(way, body, violations)
-        plan = self._planner.plan(request.rel_url.raw_query_string, call.sources, violations)
-        return list(call.images), plan
+            raise _with_query(error, violations, query) from None
+        return list(call.images), self._planner.plan(query, call.sources, violations)
 
     async def _run(
         self, visit: Visit, request_id: str, image: Buffer, plan: Plan, as_msgpack: bool
@@ -236,13 +245,30 @@ class ApiV1:
         return merged
 
 
+def _with_query(error: CremaError, violations: Violations, query: Query) -> CremaError:
+    """An error of the body; when it says what is wrong with the request, then also what else is known to be."""
+    if error.code != "invalid_request" or not (violations or query.violations):
+        return error
+    told = Violations()
+    told.note(error.extra["errors"])
+    told.include(violations)
+    told.include(query.violations)
+    return told.error()
+
+
+def _refuse_query(request: web.BaseRequest) -> None:
+    violations = Violations()
+    no_options(request.rel_url.raw_query_string, violations)
+    violations.refuse()
+
+
 def wants_msgpack(request: web.BaseRequest) -> bool:
     """Whether `Accept` asks for msgpack, and not for JSON before it."""
     accept = request.headers.get("Accept")
-    if accept is None or "msgpack" not in accept:
+    if accept is None or "msgpack" not in (accept := accept.lower()):
         return False
     quality = {"application/msgpack": 0.0, "application/json": 0.0}
-    for each in accept.lower().split(","):
+    for each in accept.split(","):
         kind, *params = (part.strip() for part in each.split(";"))
         if kind in quality:
             quality[kind] = _quality(params)

@@ -7,11 +7,13 @@ the way in.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import PayloadEncodingError
 from aiohttp.web_protocol import RequestPayloadError
 
@@ -44,13 +46,24 @@ ONE_IMAGE: Final = Limits(MAX_IMAGE_BYTES, MAX_ENVELOPE_BYTES)
 BATCH: Final = Limits(MAX_BATCH_BYTES, MAX_BATCH_BYTES)
 
 
-async def read_body(
-    request: web.BaseRequest, limits: Limits, hold: Callable[[int], None]
-) -> tuple[Way, bytes]:
-    """The way in and the whole body. `hold(n)` is called for every n bytes that came, and may raise to stop.
+@dataclass(slots=True)
+class Watch:
+    """What a call says to its body: `hold(n)` for every n bytes that came, `check(n)` before a caller who waits to be
+    told so sends the n bytes it declared. Both may raise to stop. `deadline`, where it is known before the body is
+    read, is a time of `monotonic`.
+    """
+
+    hold: Callable[[int], None]
+    check: Callable[[int], None]
+    deadline: float | None = None
+
+
+async def read_body(request: web.BaseRequest, limits: Limits, watch: Watch) -> tuple[Way, bytes]:
+    """The way in and the whole body.
 
     Raises CremaError: `unsupported_media_type` for a Content-Encoding or for first bytes that are no way in,
-    `image_too_large`, `body_too_large`, `upload_too_slow`, `invalid_request` for an empty or broken body.
+    `image_too_large`, `body_too_large`, `upload_too_slow`, `deadline_exceeded`, `invalid_request` for an empty or broken
+    body.
     """
     content = request.content
     encoding = request.headers.get("Content-Encoding")
@@ -63,9 +76,9 @@ async def read_body(
         if content.is_eof():
             # the usual case for small bodies: everything came with the headers
             body = content.read_nowait()
-            hold(len(body))
+            watch.hold(len(body))
             return _way_in(body), body
-        return await _Upload(request, limits, hold).read()
+        return await _Upload(request, limits, watch).read()
     except (RequestPayloadError, PayloadEncodingError):
         raise invalid(
             (), "the body's transfer encoding is broken, or it ended before its Content-Length"
@@ -84,11 +97,11 @@ def _way_in(body: bytes) -> Way:
 class _Upload:
     """A body that is still arriving."""
 
-    def __init__(self, request: web.BaseRequest, limits: Limits, hold: Callable[[int], None]) -> None:
+    def __init__(self, request: web.BaseRequest, limits: Limits, watch: Watch) -> None:
         self._request = request
         self._content = request.content
         self._limits = limits
-        self._hold = hold
+        self._watch = watch
         self._way: Way | None = None
         self._limit = limits.envelope_bytes
         self._chunks: list[bytes] = []
@@ -98,24 +111,37 @@ class _Upload:
         """As `read_body`."""
         request = self._request
         declared = request.content_length
-        if request.headers.get("Expect", "").lower() == "100-continue":
+        is_waiting = (
+            request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue"
+        )
+        if declared is not None and declared > max(self._limits.image_bytes, self._limits.envelope_bytes):
+            if not is_waiting:
+                await self._first_bytes()
+            raise self._refusal()
+        if is_waiting:
+            self._watch.check(declared or 0)
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
-        if declared is not None and declared > max(self._limits.image_bytes, self._limits.envelope_bytes):
-            await self._first_bytes()
-            raise self._refusal()
+        began = asyncio.get_running_loop().time()
+        deadline = self._watch.deadline
+        most_s = math.inf if deadline is None else max(0.0, deadline - monotonic())
         allowed_s = RATE_GRACE_S
         try:
-            async with asyncio.timeout(allowed_s) as timer:
-                began = asyncio.get_running_loop().time()
+            async with asyncio.timeout(min(allowed_s, most_s)) as timer:
                 while chunk := await self._content.readany():
                     self._take(chunk, declared)
                     # while the average may not fall below the rate, this is when the next bytes must be here
                     longer_s = min(BODY_TIMEOUT_S, self._received / MIN_BYTES_PER_S)
                     if longer_s > allowed_s:
                         allowed_s = longer_s
-                        timer.reschedule(began + allowed_s)
+                        timer.reschedule(began + min(allowed_s, most_s))
         except TimeoutError:
+            if most_s <= allowed_s:
+                raise CremaError(
+                    "deadline_exceeded",
+                    f"the deadline passed while the body was read, {self._received} bytes had come; "
+                    "allow more with deadline_ms or send a smaller image",
+                ) from None
             raise CremaError(
                 "upload_too_slow",
                 f"{self._received} bytes of the body came in {allowed_s:g} s; a body has {BODY_TIMEOUT_S:g} s in all and "
@@ -135,7 +161,7 @@ class _Upload:
                 raise self._refusal()
         if self._received > self._limit:
             raise self._refusal()
-        self._hold(len(chunk))
+        self._watch.hold(len(chunk))
 
     async def _first_bytes(self) -> None:
         try:

@@ -65,7 +65,10 @@ class Served:
     @property
     def open_peers(self) -> list[Peer]:
         """Those that can be sent to now."""
-        return [peer for peer in self.peers if peer.client.is_open]
+        peers = self.peers
+        if len(peers) == 1 and peers[0].client.is_open:
+            return peers
+        return [peer for peer in peers if peer.client.is_open]
 
     @property
     def state(self) -> str:
@@ -133,7 +136,10 @@ class Directory:
     @property
     def open_preprocessors(self) -> list[Peer]:
         """Those that can be sent to now."""
-        return [peer for peer in self.preprocessors if peer.client.is_open]
+        peers = self.preprocessors
+        if len(peers) == 1 and peers[0].client.is_open:
+            return peers
+        return [peer for peer in peers if peer.client.is_open]
 
     # -- selectors -------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -30,6 +30,9 @@ from coordinator.plan import Plan, PlannedModel
 from coordinator.router import Router
 from crema.errors import CremaError
 from crema.host.channel import Buffer, ChannelLost
+
+# What the other tiers take; the id of a batch's item may be longer.
+MAX_REQUEST_ID: Final = 128
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +73,8 @@ class Fanout:
         self.parts: list[Part | None] = [None] * len(plan.models)
         self._directory = directory
         self._router = router
-        self._request_id = request_id
+        # its end tells the images of a batch apart
+        self._request_id = request_id[-MAX_REQUEST_ID:]
         self._deadline = deadline
         self._traceparent = traceparent
         self._loop = loop

@@ -85,6 +85,11 @@ class _Parts:
                 (),
                 "malformed form: the first line must be -- and the boundary (1 to 70 characters), ended by CR LF",
             )
+        if self._body.count(b"\r\n--" + boundary) > MAX_PARTS:
+            # counted first, because a boundary that ends no part costs the parser a step for each of its bytes
+            raise invalid(
+                (), f"the form has more than {MAX_PARTS} parts, or a boundary that its parts contain"
+            )
         parser = MultipartParser(
             boundary,
             {
@@ -106,8 +111,6 @@ class _Parts:
         return self._found
 
     def _part_begin(self) -> None:
-        if len(self._found) >= MAX_PARTS:
-            raise invalid((), f"the form has more than {MAX_PARTS} parts")
         self._headers = {}
         self._start = self._end = -1
 

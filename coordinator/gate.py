@@ -45,6 +45,13 @@ class Gate:
         self.requests -= 1
         self._mean_s += _WEIGHT * (held_s - self._mean_s)
 
+    def check(self, size: int) -> None:
+        """Raises CremaError `overloaded` when a call with `size` bytes would find no room now; takes nothing."""
+        if self.is_full:
+            self.enter()
+        self.hold(size)
+        self.release(size)
+
     def hold(self, size: int) -> None:
         """Account for `size` bytes of a body. Raises CremaError `overloaded` when they do not fit."""
         if self.bytes + size > self.max_bytes:

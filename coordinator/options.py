@@ -14,7 +14,15 @@ from urllib.parse import parse_qsl
 from coordinator.envelope import decode_json
 from coordinator.violations import Path, Violations, closest, shown
 from crema.errors import CremaError
-from crema.names import DEFAULT_DEADLINE_MS, LANES, MAX_DEADLINE_MS, MIN_DEADLINE_MS, Lane
+from crema.names import (
+    DEFAULT_DEADLINE_MS,
+    LANES,
+    MAX_DEADLINE_MS,
+    MIN_DEADLINE_MS,
+    Lane,
+    is_name,
+    parse_selector,
+)
 
 OnError = Literal["partial", "fail"]
 ON_ERROR: Final[tuple[OnError, ...]] = ("partial", "fail")
@@ -31,13 +39,16 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\Z", re.ASC
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One model of a call, as the caller wrote it."""
+    """One model of a call, as the caller wrote it. What could not be read of it was noted, and is empty here."""
 
     selector: str
     key: str
     """The member of `results`: `as`, or the selector as sent."""
     params: dict[str, Any] = field(default_factory=dict)
     is_required: bool = False
+
+
+_UNREADABLE: Final = Entry("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +114,7 @@ def _mark_required(
     models: tuple[Entry, ...], required: tuple[str, ...], decides_alone: bool, violations: Violations
 ) -> tuple[Entry, ...]:
     keys = [entry.key for entry in models]
-    if not violations.touch("models"):
+    if keys and all(keys):
         for key in required:
             if key not in keys:
                 near = closest(key, keys)
@@ -128,12 +139,7 @@ def options_of_query(raw_query: str, violations: Violations) -> Options:
     if not raw_query:
         return Options()
     fields: dict[str, str] = {}
-    try:
-        pairs = parse_qsl(raw_query, keep_blank_values=True, errors="strict", max_num_fields=100)
-    except ValueError:
-        violations.add((), "the query is not percent-encoded UTF-8, or has more than 100 parameters")
-        return Options()
-    for name, value in pairs:
+    for name, value in _pairs(raw_query, violations):
         if name not in OPTIONS:
             violations.unknown((name,), OPTIONS, "query parameter")
         elif name in fields:
@@ -143,6 +149,21 @@ def options_of_query(raw_query: str, violations: Violations) -> Options:
         else:
             fields[name] = value
     return options_of_texts(fields, violations)
+
+
+def no_options(raw_query: str, violations: Violations) -> None:
+    """Note every parameter of a query that takes none."""
+    if raw_query:
+        for name in dict(_pairs(raw_query, violations)):
+            violations.unknown((name,), (), "query parameter")
+
+
+def _pairs(raw_query: str, violations: Violations) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(raw_query, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError:
+        violations.add((), "the query is not percent-encoded UTF-8, or has more than 100 parameters")
+        return []
 
 
 def options_of_texts(fields: dict[str, str], violations: Violations) -> Options:
@@ -195,6 +216,7 @@ def options_of_map(members: dict[str, Any], violations: Violations) -> Options:
             models = _entries(members["models"], ("models",), violations)
         else:
             violations.add(("models",), 'must be a list, for instance ["tags", "captions@1"]')
+            models = ()
     required = None
     if "required" in members:
         listed = members["required"]
@@ -220,8 +242,10 @@ def _entries(listed: list[Any], path: Path, violations: Violations) -> tuple[Ent
     entries: list[Entry] = []
     first_with: dict[str, int] = {}
     for index, each in enumerate(listed):
+        # a place for every entry, so that what is found later points to the right one
         entry = _entry(each, (*path, index), violations)
-        if entry is None:
+        entries.append(entry)
+        if not entry.key:
             continue
         if entry.key in first_with:
             violations.add(
@@ -229,51 +253,64 @@ def _entries(listed: list[Any], path: Path, violations: Violations) -> tuple[Ent
                 f"the result key {shown(entry.key)} is taken by entry {first_with[entry.key]}; give this one another with `as`",
             )
         first_with.setdefault(entry.key, index)
-        entries.append(entry)
     return tuple(entries)
 
 
-def _entry(value: Any, path: Path, violations: Violations) -> Entry | None:
+def _entry(value: Any, path: Path, violations: Violations) -> Entry:
     if type(value) is str:
-        return Entry(value, value) if _is_selector(value, path, violations) else None
+        return Entry(value, value) if _is_selector(value, path, violations) else _UNREADABLE
     if type(value) is not dict:
         violations.add(
             path, 'must be a selector such as "tags@3", or a map {"model": …, "as": …, "params": …}'
         )
-        return None
+        return _UNREADABLE
     for name in value:
         if name not in ENTRY:
             violations.unknown((*path, name), ENTRY)
-    is_good = True
     selector = value.get("model")
     if "model" not in value:
         violations.add((*path, "model"), 'is missing; write a selector such as "tags@3"')
-        is_good = False
+        selector = ""
     elif type(selector) is not str:
         violations.add((*path, "model"), 'must be a selector, for instance "tags@3"')
-        is_good = False
+        selector = ""
     elif not _is_selector(selector, (*path, "model"), violations):
-        is_good = False
+        selector = ""
     key = value.get("as", selector)
     if "as" in value and not _is_key(key):
         violations.add((*path, "as"), f"must be a text of 1 to {MAX_KEY_CHARACTERS} printable characters")
-        is_good = False
+        key = ""
     params = value.get("params", {})
     if type(params) is not dict:
         violations.add((*path, "params"), 'must be a map, for instance {"max_words": 20}')
-        is_good = False
+        params = {}
     required = value.get("required", False)
     if type(required) is not bool:
         violations.add((*path, "required"), "must be true or false")
-        is_good = False
-    return Entry(cast(str, selector), cast(str, key), params, required) if is_good else None
+        required = False
+    return Entry(selector, key, params, required)
 
 
 def _is_selector(text: str, path: Path, violations: Violations) -> bool:
-    if text and len(text) <= MAX_KEY_CHARACTERS and text.isprintable():
+    if is_name(text) or _is_formed(text):
         return True
-    violations.add(path, "must be NAME, NAME@MAJOR, NAME@MAJOR.MINOR or NAME@LABEL, for instance tags@3.1")
+    got = f" (got {shown(text)})" if text else ""
+    violations.add(
+        path, f"must be NAME, NAME@MAJOR, NAME@MAJOR.MINOR or NAME@LABEL, for instance tags@3.1{got}"
+    )
     return False
+
+
+def _is_formed(text: str) -> bool:
+    """Whether `text` has the form of a selector. A name that no model can have is well-formed, only unknown."""
+    name, at, wanted = text.partition("@")
+    if not name or len(text) > MAX_KEY_CHARACTERS or not text.isprintable():
+        return False
+    try:
+        parse_selector(f"name{at}{wanted}")
+    except ValueError:
+        return False
+    return True
 
 
 def _is_key(value: Any) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from coordinator.directory import Directory, Served
 from coordinator.options import CallOptions, Entry, OnError, Options, combine, options_of_query
 from coordinator.violations import Path, Violations, shown
+from crema.errors import CremaError
 from crema.names import Lane
 
 MAX_KEPT: Final = 1024
@@ -55,60 +56,97 @@ class Plan:
     on_error: OnError
 
 
+class Query:
+    """A query string, read once: what it says, what is wrong with it, and the plan it alone decides."""
+
+    __slots__ = ("options", "plan", "revision", "violations")
+
+    def __init__(self, raw: str) -> None:
+        self.violations = Violations()
+        self.options = options_of_query(raw, self.violations)
+        self.plan: Plan | None = None
+        self.revision = -1
+        """The directory's revision that `plan` was made from."""
+
+
 class Planner:
-    """Makes plans from a directory, and keeps those that only a query decides."""
+    """Makes plans from a directory, and keeps queries with the plans that they alone decide."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self._revision = -1
-        self._kept: dict[str, Plan] = {}
+        self._kept: dict[str, Query] = {}
 
-    def plan(self, raw_query: str, sources: list[Options], violations: Violations) -> Plan:
-        """The plan of a query and what a body says (`sources`, strongest first).
-
-        Raises CremaError with everything that `violations` holds by then; else `unknown_model`, `unknown_version`; else
-        `invalid_request` for params and for models that take no image.
-        """
-        if sources or violations:
-            return self._make(raw_query, sources, violations)
-        if self._revision != self._directory.revision:
-            self._kept.clear()
-            self._revision = self._directory.revision
-        plan = self._kept.get(raw_query)
-        if plan is None:
-            plan = self._make(raw_query, [], violations)
+    def query(self, raw: str) -> Query:
+        """A query string (still percent-encoded), read; mistakes are in its `violations`."""
+        query = self._kept.get(raw)
+        if query is None:
+            query = Query(raw)
+            if query.violations:
+                return query
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
-            self._kept[raw_query] = plan
-        return plan
+            self._kept[raw] = query
+        return query
 
-    def _make(self, raw_query: str, sources: list[Options], violations: Violations) -> Plan:
-        options = combine(
-            [options_of_query(raw_query, violations), *sources], self._directory.default_models, violations
-        )
-        violations.refuse()
-        return self._resolve(options)
+    def check(self, query: Query) -> None:
+        """Raises what a call with this query is refused for whatever its body says, as `plan` does."""
+        if query.options.models is None:
+            query.violations.refuse()
+        else:
+            self.plan(query, [], Violations())
 
-    def _resolve(self, options: CallOptions) -> Plan:
-        resolved = [self._directory.resolve(entry.selector) for entry in options.models]
-        violations = Violations()
+    def plan(self, query: Query, sources: list[Options], violations: Violations) -> Plan:
+        """The plan of a query and what a body says (`sources`, strongest first).
+
+        Raises CremaError `invalid_request` with everything that is wrong: what `violations` holds by then, the query's
+        own, params, models that take no image, and beside those also unknown models and versions. Where these are all
+        that is wrong, `unknown_model` or `unknown_version` of the first.
+        """
+        if sources or violations or query.violations:
+            return self._make(query, sources, violations)
+        revision = self._directory.revision
+        if query.plan is None or query.revision != revision:
+            query.plan = self._make(query, [], violations)
+            query.revision = revision
+        return query.plan
+
+    def _make(self, query: Query, sources: list[Options], violations: Violations) -> Plan:
+        violations.include(query.violations)
+        options = combine([query.options, *sources], self._directory.default_models, violations)
+        return self._resolve(options, violations)
+
+    def _resolve(self, options: CallOptions, violations: Violations) -> Plan:
         models: list[PlannedModel] = []
         specs: list[dict[str, Any]] = []
-        for index, (entry, served) in enumerate(zip(options.models, resolved, strict=True)):
+        unknown: list[tuple[int, CremaError]] = []
+        for index, entry in enumerate(options.models):
+            if not entry.selector:
+                continue  # noted where it was read
+            try:
+                served = self._directory.resolve(entry.selector)
+            except CremaError as error:
+                unknown.append((index, error))
+                continue
+            check_params(entry, served, ("models", index, "params"), violations)
             if served.spec is None:
                 violations.add(
                     ("models", index),
                     f"{served.model}@{served.version_text} takes a tensor, not an image; send it to a minion's own /v1/infer",
                 )
                 continue
-            check_params(entry, served, ("models", index, "params"), violations)
             if served.spec not in specs:
                 specs.append(served.spec)
             is_required = entry.is_required or options.on_error == "fail"
             models.append(
                 PlannedModel(entry.key, served, entry.params, is_required, specs.index(served.spec))
             )
-        violations.refuse()
+        if violations:
+            for index, failure in unknown:
+                if failure.code != "not_ready":
+                    violations.add(("models", index), failure.message)
+            violations.refuse()
+        if unknown:
+            raise unknown[0][1]
         return Plan(tuple(models), tuple(specs), options.deadline_ms, options.lane, options.on_error)
 
 

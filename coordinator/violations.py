@@ -51,10 +51,6 @@ class Violations:
     def __bool__(self) -> bool:
         return bool(self._found)
 
-    def touch(self, member: str) -> bool:
-        """Whether something at or under the top member `member` was noted."""
-        return any(each["pointer"].split("/", 2)[1:2] == [member] for each in self._found)
-
     def add(self, path: Path, message: str) -> None:
         """Note one violation; the message says what to write instead."""
         if len(self._found) < MAX_LISTED:
@@ -62,8 +58,25 @@ class Violations:
         else:
             self._more += 1
 
+    def include(self, other: Violations) -> None:
+        """Note everything that `other` holds, after what is noted here."""
+        self.note(other._found)
+        self._more += other._more
+
+    def note(self, errors: Iterable[dict[str, str]]) -> None:
+        """Note what an error of `error()` lists."""
+        for each in errors:
+            if len(self._found) < MAX_LISTED:
+                self._found.append(each)
+            else:
+                self._more += 1
+
     def unknown(self, path: Path, known: Iterable[str], what: str = "member") -> None:
         """Note a name that is not known here, with the one that may have been meant, or all of them."""
+        if len(self._found) >= MAX_LISTED:
+            # looking for what was meant is the dear part: not for a body full of mistakes
+            self._more += 1
+            return
         names = list(known)
         name = str(path[-1])
         near = closest(name, names)

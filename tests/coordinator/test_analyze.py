@@ -352,3 +352,31 @@ async def test_a_number_that_is_not_finite_never_leaves(cluster: Cluster) -> Non
         assert response.status == 200
         assert answer["results"]["aesthetics"]["error"]["code"] == "model_output_invalid"
         assert answer["status"] == "partial"
+
+
+async def test_wrong_params_are_listed_beside_every_other_mistake(
+    cluster: Cluster, pointers: Callable[[Any], list[str]]
+) -> None:
+    entry = {"model": "tags", "params": {"max_tags": 0, "nope": 1, "threshold": "x"}}
+    wrong = ["/models/0/params/max_tags", "/models/0/params/nope", "/models/0/params/threshold"]
+    for more, also in (
+        ({"model": "tags"}, ["/model"]),
+        ({"deadline_ms": -1}, ["/deadline_ms"]),
+        ({"models": [entry, "tags"]}, ["/models/1"]),
+        ({"models": [entry, "nosuch"]}, ["/models/1"]),
+    ):
+        _, problem = await cluster.post(as_json(**{"models": [entry], **more}))
+        assert sorted(pointers(problem)) == sorted([*wrong, *also])
+
+
+async def test_a_query_is_checked_beside_a_body_that_is_no_request(
+    cluster: Cluster, pointers: Callable[[Any], list[str]]
+) -> None:
+    for body in (b"", b"\x81\xa1"):
+        _, problem = await cluster.post(body, "lane=x")
+        assert pointers(problem) == ["", "/lane"]
+
+
+async def test_accept_is_read_without_regard_to_case(cluster: Cluster) -> None:
+    response, _ = await cluster.post(headers={"Accept": "APPLICATION/MSGPACK"})
+    assert response.headers["Content-Type"] == "application/msgpack"

@@ -176,3 +176,16 @@ async def test_a_form_with_one_image_says_where_several_go(
     _, problem = await cluster.post(form(part("image", JPEG), part("image", JPEG)))
     assert pointers(problem) == ["/image"]
     assert "/v1/analyze/batch" in problem["detail"]
+
+
+@pytest.mark.parametrize("length", [126, 127, 128])
+async def test_a_long_request_id_does_not_make_a_longer_one_downstream(cluster: Cluster, length: int) -> None:
+    call = "".join(chr(97 + n % 26) for n in range(length))
+    _, answer = await cluster.post(
+        as_json({"base64": TEXT}, {"base64": TEXT}), path=PATH, headers={"X-Request-Id": call}
+    )
+    assert [item["id"] for item in answer["items"]] == [f"{call}.0", f"{call}.1"]
+    for tier in (cluster.preprocessor, cluster.tags):
+        ids = [header["request_id"] for header, _ in tier.requests]
+        assert all(len(each) <= 128 for each in ids)
+        assert len(set(ids)) == 2

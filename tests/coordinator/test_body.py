@@ -198,3 +198,94 @@ async def test_a_caller_who_leaves_during_the_upload_leaves_nothing_behind(clust
         while cluster.app.gate.bytes:
             await asyncio.sleep(0.005)
     assert cluster.app.gate.requests == 0
+
+
+# -- what is known at the headers ----------------------------------------------------------------------------------
+
+
+async def first_answer(cluster: Cluster, head: str) -> tuple[int, str]:
+    """The status of the first thing that comes back for headers alone, and the code of the problem that it is."""
+    host, port = cluster.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+    try:
+        async with asyncio.timeout(5):
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            [length] = [line.partition(": ")[2] for line in lines if line.startswith("Content-Length")] or [
+                "0"
+            ]
+            problem = await reader.readexactly(int(length))
+            return int(lines[0].split()[1]), json.loads(problem)["code"] if problem else ""
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "status", "code"),
+    [
+        ("/v1/analyze", [], 413, "body_too_large"),
+        ("/v1/analyze?lane=x", ["Content-Length: 10"], 400, "invalid_request"),
+        ("/v1/analyze?models=nosuch", ["Content-Length: 10"], 404, "unknown_model"),
+        (
+            "/v1/analyze",
+            ["Content-Length: 10", "Content-Encoding: gzip"],
+            415,
+            "unsupported_media_type",
+        ),
+    ],
+)
+async def test_a_client_that_waits_for_100_continue_is_refused_without_it(
+    cluster: Cluster, path: str, more: list[str], status: int, code: str
+) -> None:
+    size = [] if more else [f"Content-Length: {MAX_ENVELOPE_BYTES + 1}"]
+    head = "\n".join([f"POST {path} HTTP/1.1", "Host: x", "Expect: 100-continue", *size, *more])
+    assert await first_answer(cluster, head) == (status, code)
+
+
+async def test_a_full_gate_refuses_before_100_continue(cluster: Cluster) -> None:
+    head = post(1000, "Expect: 100-continue")
+    gate = cluster.app.gate
+    gate.requests = gate.max_requests
+    assert await first_answer(cluster, head) == (429, "overloaded")
+    gate.requests = 0
+    gate.bytes = gate.max_bytes
+    assert await first_answer(cluster, head) == (429, "overloaded")
+    gate.bytes = 0
+
+
+async def test_http_1_0_gets_no_100_continue(cluster: Cluster) -> None:
+    head = post(len(JPEG), "Expect: 100-continue").replace("HTTP/1.1", "HTTP/1.0")
+    host, port = cluster.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+    await asyncio.sleep(0.02)
+    writer.write(JPEG)
+    async with asyncio.timeout(5):
+        assert (await reader.readuntil(b"\r\n")).split()[1] == b"200"
+    writer.close()
+
+
+async def test_a_deadline_in_the_query_ends_the_upload_when_it_passes(cluster: Cluster) -> None:
+    for path in ("/v1/analyze", "/v1/analyze/batch"):
+        started = time.monotonic()
+        status, headers, problem = await raw(
+            cluster, post(100_000, path=f"{path}?deadline_ms=80"), *[JPEG] * 5, pause_s=0.002
+        )
+        assert (status, problem["code"]) == (504, "deadline_exceeded")
+        assert 0.07 < time.monotonic() - started < 1
+        assert headers["connection"] == "close"
+    assert cluster.app.gate.bytes == 0
+
+
+@pytest.mark.usefixtures("quick")
+async def test_an_upload_that_is_too_slow_before_its_deadline_is_a_408(cluster: Cluster) -> None:
+    status, _, problem = await raw(cluster, post(100_000, path="/v1/analyze?deadline_ms=2000"), JPEG[:50])
+    assert (status, problem["code"]) == (408, "upload_too_slow")
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_deadline_still_counts_after_the_first_grace(cluster: Cluster) -> None:
+    pieces = [JPEG * 4] * 12
+    head = post(100_000, path="/v1/analyze?deadline_ms=250")
+    status, _, problem = await raw(cluster, head, *pieces, pause_s=0.02)
+    assert (status, problem["code"]) == (504, "deadline_exceeded")

@@ -215,3 +215,20 @@ async def test_photos_over_the_held_bytes_are_refused(cluster: Cluster) -> None:
         b'crema_refused_total{lane="interactive",model="",reason="full",tier="coordinator",version=""} 1.0'
         in metrics
     )
+
+
+async def test_what_a_minion_tells_its_callers_to_do_is_not_told_to_ours(cluster: Cluster) -> None:
+    said = "the worker died while it ran this batch; send the request to another replica"
+    lost = {"code": "not_ready", "message": said, "retryable": True, "retry_after_ms": 700}
+    for reply in ({**ok(None), "outcomes": [{"error": lost}]}, error(503, "not_ready", said)):
+        cluster.tags.behaviour = lambda header, payload, reply=reply: reply  # type: ignore[misc]
+        _, problem = await cluster.post(query="models=tags")
+        told = problem["results"]["tags"]["error"]
+        assert told["message"] == "the worker died while it ran this batch; try again"
+        assert told["retry_after_ms"] > 0
+
+
+async def test_an_image_with_too_many_pixels_is_refused_with_the_limit(cluster: Cluster) -> None:
+    cluster.preprocessor.behaviour = lambda header, payload: error(413, "image_too_large")
+    response, problem = await cluster.post()
+    assert (response.status, problem["limit"]) == (413, 50_000_000)

@@ -96,6 +96,7 @@ def test_a_field_that_is_not_text_is_noted() -> None:
         b"--XyZ\r\nno colon here\r\n\r\nx\r\n--XyZ--\r\n",
         b"--XyZ\r\n" + b"A" * 9000 + b": 1\r\n\r\nx\r\n--XyZ--\r\n",
         form(*[part("image", b"x")] * (MAX_PARTS + 1)),
+        form(part("image", b"\r\n--b " * 500_000, b"b"), boundary=b"b"),
     ],
     ids=lambda body: repr(body[:20]) + str(len(body)),
 )
@@ -103,6 +104,11 @@ def test_a_malformed_form_is_an_invalid_request(body: bytes) -> None:
     with pytest.raises(CremaError) as caught:
         read(body)
     assert (caught.value.code, caught.value.status) == ("invalid_request", 400)
+
+
+def test_forty_parts_are_a_form() -> None:
+    found, _ = read(form(*[part("image", b"x")] * MAX_PARTS))
+    assert len(found.images) == MAX_PARTS
 
 
 def test_a_field_over_its_limit_is_too_large_a_body() -> None:

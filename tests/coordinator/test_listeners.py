@@ -290,3 +290,10 @@ async def test_one_event_per_call_says_versions_outcomes_and_times_and_no_pixels
     assert first["total_ms"] >= first["preprocess_ms"] > 0
     assert (second["status"], second["outcome"]) == (415, "unsupported_media_type")
     assert "jpeg" not in cluster.log.getvalue().replace('"format":"jpeg"', "")
+
+
+async def test_the_model_addresses_take_no_query_parameters(cluster: Cluster) -> None:
+    for path in ("/v1/models?ready=1", "/v1/models/tags?ready=1"):
+        response, problem = await cluster.get(path)
+        assert (response.status, problem["code"]) == (400, "invalid_request")
+        assert [each["pointer"] for each in problem["errors"]] == ["/ready"]

@@ -271,3 +271,46 @@ def test_required_can_name_a_default_model() -> None:
 def test_a_required_key_that_was_not_asked_for_is_noted() -> None:
     assert combined(Options(models=(Entry("captions@1", "c"),), required=("captions@1",)))[1] == ["/required"]
     assert combined(Options(required=("tag",)))[1] == ["/required"]
+
+
+# -- selectors -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "tags@",
+        "@1",
+        "@",
+        "tags@1@2",
+        "tags@@1",
+        "tags@01",
+        "tags@3.1.1",
+        "tags@3.",
+        "tags@ 3",
+        "tags@Old",
+        "tags@٣",
+    ],
+)
+def test_a_malformed_selector_is_noted_with_the_accepted_forms(selector: str) -> None:
+    violations = Violations()
+    options_of_map({"models": ["aesthetics", selector, {"model": selector}]}, violations)
+    errors = violations.error().extra["errors"]
+    assert [each["pointer"] for each in errors] == ["/models/1", "/models/2/model"]
+    assert all("NAME@MAJOR.MINOR or NAME@LABEL" in each["message"] for each in errors)
+
+
+@pytest.mark.parametrize("selector", ["Tags", "TAGS@3", "../tags", "x y", "tags@3", "tags@v3", "tags@0.0"])
+def test_a_name_that_no_model_has_is_not_malformed(selector: str) -> None:
+    assert of_map(models=[selector])[1] == []
+
+
+def test_a_required_key_is_checked_beside_other_mistakes_unless_a_key_could_not_be_read() -> None:
+    violations = Violations()
+    source = options_of_map({"models": [{"model": "tags", "x": 1}], "required": ["tag"]}, violations)
+    combine([source], DEFAULTS, violations)
+    assert found(violations) == ["/models/0/x", "/required"]
+    violations = Violations()
+    source = options_of_map({"models": [{"model": "tags", "as": 1}], "required": ["tag"]}, violations)
+    combine([source], DEFAULTS, violations)
+    assert found(violations) == ["/models/0/as"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from coordinator.directory import Directory
-from coordinator.options import Entry, Options
+from coordinator.options import Entry, Options, options_of_map
 from coordinator.plan import Plan, Planner, wrong_with
 from coordinator.routing_file import parse_routing
 from coordinator.violations import Violations
@@ -116,7 +116,8 @@ async def test_before_the_first_routing_nothing_is_unknown_only_not_ready() -> N
 
 
 def plan(directory: Directory, *entries: Entry, **options: Any) -> Plan:
-    return Planner(directory).plan("", [Options(models=entries or None, **options)], Violations())
+    planner = Planner(directory)
+    return planner.plan(planner.query(""), [Options(models=entries or None, **options)], Violations())
 
 
 async def test_equal_input_specs_are_prepared_once(directory: Directory) -> None:
@@ -157,24 +158,88 @@ async def test_all_wrong_params_of_all_models_are_listed(directory: Directory) -
     assert "did you mean max_tags?" in found["/models/1/params/max_tag"]
 
 
-async def test_an_unknown_model_comes_before_wrong_params_and_after_violations(directory: Directory) -> None:
-    entries = (Entry("tags", "tags", {"nope": 1}), Entry("nosuch", "nosuch"))
+async def test_an_unknown_model_alone_is_told_as_such(directory: Directory) -> None:
     with pytest.raises(CremaError) as caught:
-        plan(directory, *entries)
+        plan(directory, Entry("tags", "tags"), Entry("nosuch", "nosuch"), Entry("tags@9", "b"))
     assert caught.value.code == "unknown_model"
+
+
+async def test_an_unknown_model_beside_other_mistakes_is_listed_with_them(directory: Directory) -> None:
+    entries = (Entry("tags", "tags", {"nope": 1}), Entry("nosuch", "nosuch"), Entry("tags@9", "b"))
     violations = Violations()
     violations.add(("lane",), "is wrong")
+    planner = Planner(directory)
     with pytest.raises(CremaError) as caught:
-        Planner(directory).plan("", [Options(models=entries)], violations)
+        planner.plan(planner.query("deadline_ms=x"), [Options(models=entries)], violations)
     assert caught.value.code == "invalid_request"
+    assert [each["pointer"] for each in caught.value.extra["errors"]] == [
+        "/lane",
+        "/deadline_ms",
+        "/models/0/params/nope",
+        "/models/1",
+        "/models/2",
+    ]
+
+
+async def test_params_are_checked_beside_every_other_mistake_of_an_entry(directory: Directory) -> None:
+    violations = Violations()
+    tags = {"model": "tags", "params": {"max_tags": 0}}
+    broken = [5, "tags@", {**tags, "as": 3}, {**tags, "required": 1}, {**tags, "nope": 1}, tags, tags]
+    source = options_of_map({"models": broken}, violations)
+    planner = Planner(directory)
+    with pytest.raises(CremaError) as caught:
+        planner.plan(planner.query(""), [source], violations)
+    found = [each["pointer"] for each in caught.value.extra["errors"]]
+    assert found == [
+        "/models/0",
+        "/models/1",
+        "/models/2/as",
+        "/models/3/required",
+        "/models/4/nope",
+        "/models/4",
+        "/models/5",
+        "/models/6",
+        *(f"/models/{index}/params/max_tags" for index in range(2, 7)),
+    ]
+
+
+async def test_an_unknown_model_in_a_body_that_the_query_overrides_does_not_matter(
+    directory: Directory,
+) -> None:
+    planner = Planner(directory)
+    made = planner.plan(
+        planner.query("models=tags"), [Options(models=(Entry("nosuch", "nosuch"),))], Violations()
+    )
+    assert [each.key for each in made.models] == ["tags"]
+
+
+async def test_a_query_is_refused_before_its_body_is_known_only_for_what_no_body_can_mend(
+    directory: Directory,
+) -> None:
+    planner = Planner(directory)
+    for query, code in (
+        ("lane=x", "invalid_request"),
+        ("models=tags@", "invalid_request"),
+        ("models=nosuch", "unknown_model"),
+        ("models=tags&required=captions", "invalid_request"),
+    ):
+        with pytest.raises(CremaError) as caught:
+            planner.check(planner.query(query))
+        assert caught.value.code == code
+    for query in ("", "models=tags", "required=mine", "deadline_ms=100"):
+        planner.check(planner.query(query))
 
 
 async def test_the_plan_of_a_query_is_kept_until_the_routing_changes(directory: Directory) -> None:
     planner = Planner(directory)
-    first = planner.plan("models=tags", [], Violations())
-    assert planner.plan("models=tags", [], Violations()) is first
+
+    def made() -> Plan:
+        return planner.plan(planner.query("models=tags"), [], Violations())
+
+    first = made()
+    assert made() is first
     directory.revision += 1
-    assert planner.plan("models=tags", [], Violations()) is not first
+    assert made() is not first
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,13 @@ def test_the_list_is_bounded_and_the_count_is_not() -> None:
     assert f"{MAX_LISTED + 5} mistakes" in error.message
 
 
+def test_a_body_full_of_unknown_members_is_refused_quickly() -> None:
+    violations = Violations()
+    for number in range(20_000):
+        violations.unknown((f"member {number}" * 10,), ("models", "lane", "deadline_ms"))
+    assert "20000 mistakes" in violations.error().message
+
+
 def test_closest_comes_first_and_case_does_not_matter() -> None:
     assert closest("TAGZ", ["captions", "tags", "tag-3"])[0] == "tags"
     assert closest("xyz", ["captions", "tags"]) == []
