@@ -28,7 +28,8 @@ from aiohttp import web
 
 from benchmarks.measuring import cpu_seconds, interleaved, machine, minor_faults, spread, verdict
 from crema import wire
-from crema.host.channel import Buffer, Channel, ChannelServer
+from crema.host.channel import Buffer, Channel
+from crema.host.channel_server import ChannelServer
 from crema.host.process import die_with_parent, raise_malloc_thresholds
 
 CONNECTIONS = 32

@@ -25,7 +25,7 @@ import uvloop
 from aiohttp import web
 
 from benchmarks.measuring import cpu_seconds, machine, spread, verdict
-from crema.host.channel import ChannelClient
+from crema.host.channel_client import ChannelClient
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_FLIGHT = 64

@@ -16,7 +16,7 @@ from coordinator.router import Replica
 from coordinator.routing_file import ModelRow, Routing, RoutingError, VersionRow, read_routing
 from coordinator.violations import closest
 from crema.errors import CremaError
-from crema.host.channel import ChannelClient
+from crema.host.channel_client import ChannelClient
 from crema.names import Role, parse_version
 
 WATCH_EVERY_S: Final = 0.2

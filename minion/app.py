@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 
-from crema.host.channel import ChannelServer
+from crema.host.channel_server import ChannelServer
 from crema.host.light_ring import make_light_ring
 from crema.host.manifest import Manifest
 from crema.host.metrics import Metrics

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import structlog
 
-from crema.host.channel import ChannelServer
+from crema.host.channel_server import ChannelServer
 from crema.host.metrics import Metrics
 from crema.host.service import Service, health_routes, metrics_route
 from crema.host.tier import (

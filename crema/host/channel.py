@@ -1,6 +1,6 @@
 """One end of a channel: framed, multiplexed, received straight into the buffer that travels on (design: 6.4).
 
-`Channel` is the protocol of either side; `ChannelServer` listens, `ChannelClient` keeps one connection alive and
+`Channel` is the protocol of either side; `channel_server` listens, `channel_client` keeps one connection alive and
 tells answers apart by id. This module moves frames; it knows nothing of images, models or policies.
 """
 
@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Protocol, cast
 
 import numpy as np
-import structlog
 
 from crema import wire
 from crema.names import ROLES, Role
@@ -25,15 +23,10 @@ Buffer = bytes | memoryview
 # is copied once) and is then received straight into its own memory: so the buffer is small.
 SCRATCH_BYTES: Final = 16 * 1024
 HELLO_TIMEOUT_S: Final = 10.0
-CONNECT_TIMEOUT_S: Final = 0.5
-RECONNECT_FIRST_S: Final = 0.05
-RECONNECT_MOST_S: Final = 2.0
 # A peer that reads nothing may hold this much of our memory, then its connection ends.
 MAX_UNSENT_BYTES: Final = 2 * wire.MAX_PAYLOAD_BYTES
 # Joined into one write below this size: one object for the transport instead of several.
 JOIN_BYTES: Final = 32 * 1024
-
-log = structlog.get_logger(__name__)
 
 
 class ChannelLost(ConnectionError):
@@ -280,234 +273,3 @@ class Channel(asyncio.BufferedProtocol):
             self._transport.write(wire.encode_header(wire.refusal(code, message)))
             self._transport.close()
         self._filled = 0
-
-
-class ChannelServer:
-    """Listens for channels. Every accepted connection is a `Channel` that reports to the one `receiver`."""
-
-    def __init__(
-        self,
-        receiver: Receiver,
-        role: Role,
-        accepts: frozenset[Role],
-        *,
-        token: str | None = None,
-        max_connections: int = 1024,
-    ) -> None:
-        self._receiver = receiver
-        self._role: Role = role
-        self._accepts = accepts
-        self._token = token
-        self._max_connections = max_connections
-        self._channels: set[Channel] = set()
-        self._server: asyncio.Server | None = None
-
-    async def start(self, host: str, port: int) -> int:
-        """Listen and return the port (the one chosen, when `port` is 0)."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, host, port)
-        return int(self._server.sockets[0].getsockname()[1])
-
-    def stop_listening(self) -> None:
-        """Take no new connections; those that stand go on."""
-        if self._server is not None:
-            self._server.close()
-
-    async def close(self) -> None:
-        """Stop listening and close every connection once what was written has gone out."""
-        self.stop_listening()
-        for channel in list(self._channels):
-            channel.close()
-
-    def _accept(self) -> asyncio.BufferedProtocol:
-        channel = _ServedChannel(self, self._receiver, self._role, self._accepts, self._token)
-        self._channels.add(channel)
-        return channel
-
-    @property
-    def is_full(self) -> bool:
-        """Whether there are more connections than allowed."""
-        return len(self._channels) > self._max_connections
-
-    def forget(self, channel: Channel) -> None:
-        """A connection ended."""
-        self._channels.discard(channel)
-
-
-class _ServedChannel(Channel):
-    def __init__(
-        self,
-        server: ChannelServer,
-        receiver: Receiver,
-        role: Role,
-        accepts: frozenset[Role],
-        token: str | None,
-    ) -> None:
-        super().__init__(receiver, role, accepts, asks=token)
-        self._server = server
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if self._server.is_full:
-            self._refuse("overloaded", "too many connections", None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._server.forget(self)
-        super().connection_lost(exc)
-
-
-Answer = tuple[dict[str, Any], Buffer]
-OnAnswer = Callable[[dict[str, Any] | None, Buffer, Exception | None], None]
-
-
-class ChannelClient:
-    """One connection to one address, kept alive, with many requests in flight on it.
-
-    `address` is `HOST:PORT`. `start()` begins connecting and reconnects with jittered back-off until `close()`.
-    """
-
-    def __init__(self, address: str, role: Role, peer: Role, *, token: str | None = None) -> None:
-        host, _, port = address.rpartition(":")
-        self.address = address
-        self.last_error: Exception | None = None
-        self._host = host.strip("[]")
-        self._port = int(port)
-        self._role: Role = role
-        self._accepts: frozenset[Role] = frozenset({peer})
-        self._token = token
-        self._channel: Channel | None = None
-        self._pending: dict[int, OnAnswer] = {}
-        self._next_id = 1
-        self._opened = asyncio.Event()
-        self._lost = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a request can be sent now."""
-        return self._channel is not None and self._channel.is_open
-
-    @property
-    def is_congested(self) -> bool:
-        """Whether the peer takes bytes more slowly than we have written them."""
-        return self._channel is not None and self._channel.is_congested
-
-    @property
-    def outstanding(self) -> int:
-        """Requests sent and not yet answered."""
-        return len(self._pending)
-
-    def start(self) -> None:
-        """Begin connecting in the background."""
-        self._keeper = asyncio.get_running_loop().create_task(self._keep_connected())
-
-    async def wait_open(self, timeout_s: float) -> bool:
-        """Wait until the connection stands; False when it does not in time."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._opened.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def close(self) -> None:
-        """Stop reconnecting and drop the connection; what is in flight fails with ChannelLost."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-            self._keeper = None
-        if self._channel is not None:
-            self._channel.abort(ChannelLost("closed by us"))
-
-    def submit(self, header: dict[str, Any], payload: tuple[Buffer, ...], on_answer: OnAnswer) -> int:
-        """Send a request; `on_answer(header, payload, error)` is called once, later, unless `cancel` comes first.
-
-        `header` needs `kind`; `v` and `id` are filled in here. Returns the id. Raises ChannelLost when there is no
-        connection.
-        """
-        channel = self._channel
-        if channel is None or not channel.is_open:
-            raise ChannelLost(f"no connection to {self.address}")
-        request_id = self._next_id
-        self._next_id = request_id + 1
-        header["v"] = wire.WIRE_VERSION
-        header["id"] = request_id
-        channel.send(header, *payload)
-        self._pending[request_id] = on_answer
-        return request_id
-
-    def cancel(self, request_id: int) -> None:
-        """Give the request up: its answer, if one still comes, is discarded, and the peer is told."""
-        if self._pending.pop(request_id, None) is not None and self.is_open:
-            assert self._channel is not None
-            self._channel.send({"v": wire.WIRE_VERSION, "kind": "cancel", "id": request_id})
-
-    async def call(self, header: dict[str, Any], *payload: Buffer) -> Answer:
-        """Send a request and wait for its answer. Cancelling the caller cancels the request.
-
-        Raises ChannelLost when the connection ends first.
-        """
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-        def settle(answer: dict[str, Any] | None, body: Buffer, error: Exception | None) -> None:
-            if not future.done():
-                if answer is None:
-                    future.set_exception(error or ChannelLost("no answer"))
-                else:
-                    future.set_result((answer, body))
-
-        request_id = self.submit(header, payload, settle)
-        try:
-            return await future
-        finally:
-            self.cancel(request_id)
-
-    # -- the Receiver's side ---------------------------------------------------------------------------------------
-
-    def channel_opened(self, channel: Channel) -> None:
-        self.last_error = None
-        self._opened.set()
-
-    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
-        return header["kind"] == "answer" and header["id"] in self._pending
-
-    def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
-        on_answer = self._pending.pop(header["id"], None)
-        if on_answer is not None:
-            on_answer(header, payload, None)
-
-    def channel_closed(self, channel: Channel, error: Exception | None) -> None:
-        if channel is not self._channel:
-            return
-        self._channel = None
-        self._opened.clear()
-        self.last_error = error
-        pending, self._pending = self._pending, {}
-        lost = (
-            error
-            if isinstance(error, ChannelLost)
-            else ChannelLost(f"connection to {self.address} lost: {error or 'closed by the peer'}")
-        )
-        for on_answer in pending.values():
-            on_answer(None, b"", lost)
-        self._lost.set()
-
-    async def _keep_connected(self) -> None:
-        loop = asyncio.get_running_loop()
-        pause = RECONNECT_FIRST_S
-        while True:
-            self._lost.clear()
-            self._channel = channel = Channel(self, self._role, self._accepts, shows=self._token)
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await loop.create_connection(lambda channel=channel: channel, self._host, self._port)  # type: ignore[misc]
-            except (OSError, TimeoutError) as error:
-                self._channel = None
-                self.last_error = error
-            else:
-                started = loop.time()
-                await self._lost.wait()
-                if loop.time() - started > RECONNECT_MOST_S:
-                    pause = RECONNECT_FIRST_S
-            await asyncio.sleep(pause * (0.5 + random.random()))
-            pause = min(RECONNECT_MOST_S, pause * 2)

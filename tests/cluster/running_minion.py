@@ -24,7 +24,7 @@ from typing import Any
 import aiohttp
 import msgpack
 
-from crema.host.channel import ChannelClient
+from crema.host.channel_client import ChannelClient
 
 ROOT = Path(__file__).resolve().parents[2]
 TOYS = ROOT / "tests" / "models"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from crema import wire
-from crema.host.channel import Buffer, Channel, ChannelServer
+from crema.host.channel import Buffer, Channel
+from crema.host.channel_server import ChannelServer
 
 JPEG = b"\xff\xd8\xff\xe0" + b"jpeg" * 40
 LOAD = {"pending": 0, "places": 64, "expected_wait_ms": 0.0}

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from crema import wire
-from crema.host.channel import Buffer, Channel, ChannelServer
+from crema.host.channel import Buffer, Channel
+from crema.host.channel_server import ChannelServer
 from crema.host.manifest import Manifest, load_manifest
 from deploy.warmup import WarmupFailed, warmup_file
 from tests.cluster.toy_packages import write_package as write_image_package

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crema.host.channel import ChannelClient
+from crema.host.channel_client import ChannelClient
 from preprocessor.app import main
 from tests.preprocessor import image_files as f
 from tests.preprocessor.pools import is_alive, until

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crema import wire
-from crema.host.channel import Buffer, Channel, ChannelClient, ChannelLost, ChannelServer
+from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.channel_client import ChannelClient
+from crema.host.channel_server import ChannelServer
 from crema.names import Role
 from tests.crema.wire_messages import MESSAGES
 
