@@ -30,6 +30,9 @@ STUBBORN = (
 CRASHING = "import sys; print('out of luck', file=sys.stderr); sys.exit(3)\n"
 PATIENCE_S = 10.0
 
+# starts real (if small) processes
+pytestmark = pytest.mark.cluster
+
 Start = Callable[..., Child]
 
 

@@ -20,6 +20,9 @@ from deploy.state_folder import StateFolder
 from deploy.supervisor import NothingToServe, Supervisor
 from tests.deploy.toy_cluster import resolved, write_package
 
+# starts real (if small) processes
+pytestmark = pytest.mark.cluster
+
 PATIENCE_S = 15.0
 
 

@@ -11,7 +11,7 @@ from crema.names import Lane
 from loadtest.arrivals import poisson
 from loadtest.one_minion import GPU_LIKE, SLEEPY, Arrival, Ledger, OneMinion, Profile
 
-BATCHES = 400
+BATCHES = 250
 
 
 def mixed(model: Profile, interactive: float, bulk: float) -> Ledger:

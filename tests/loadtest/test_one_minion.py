@@ -20,7 +20,7 @@ OVERLOAD = pytest.mark.parametrize("load", [2.0, 4.0])
 
 def seconds_of(model: Profile) -> float:
     """Long enough for some hundreds of full batches."""
-    return 250 * model.seconds(model.max_size)
+    return 150 * model.seconds(model.max_size)
 
 
 def at_load(model: Profile, load: float, seed: int = 1) -> Iterator[Arrival]:
