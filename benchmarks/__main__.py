@@ -9,7 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-ALL = ("codec", "page_faults", "fanout", "decode", "minion_cpu", "efficiency", "workers", "overload")
+ALL = (
+    "codec",
+    "page_faults",
+    "fanout",
+    "decode",
+    "minion_cpu",
+    "efficiency",
+    "cpu_preset",
+    "workers",
+    "overload",
+)
 
 
 def main(names: list[str]) -> int:

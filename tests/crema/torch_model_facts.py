@@ -1,0 +1,139 @@
+"""What `crema.torch_model` does, observed with a real torch and printed as JSON: run by the Python of a model's environment.
+
+PYTHON torch_model_facts.py DEVICE      (PYTHONPATH: a folder with crema's light ring)
+"""
+
+import contextlib
+import itertools
+import json
+import sys
+import types
+import warnings
+
+import numpy as np
+import torch
+
+from crema.torch_model import TorchModel, _StreamLane, page_lock
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), np.uint8)
+
+
+class Seeing(torch.nn.Module):
+    """Returns what it was given and remembers how."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 2, 3)
+
+    def forward(self, x):
+        self.shape, self.inference = list(x.shape), torch.is_inference_mode_enabled()
+        self.channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        self.contiguous = x.is_contiguous()
+        self.convolved = self.layer(x)
+        return x
+
+
+def refused(**options):
+    try:
+        TorchModel(Seeing(), "cpu", **options)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+class FakeCuda:
+    """Streams and events that only write down what is asked of them."""
+
+    def __init__(self):
+        self.log = []
+        self.names = itertools.count()
+        self.torch = types.SimpleNamespace(cuda=self)
+
+    def Stream(self, device):  # noqa: N802 - torch's name
+        return next(self.names)
+
+    @contextlib.contextmanager
+    def stream(self, which):
+        self.log.append(f"into {which}")
+        yield
+        self.log.append(f"out of {which}")
+
+    def Event(self, blocking):  # noqa: N802 - torch's name
+        on = []
+        return types.SimpleNamespace(
+            record=lambda which: (on.append(which), self.log.append(f"mark {which}")),
+            synchronize=lambda: self.log.append(f"wait for {on[0]}"),
+        )
+
+
+def streams_in_turn():
+    cuda = FakeCuda()
+    model = TorchModel(torch.nn.Identity(), "cpu")
+    model._lanes = itertools.cycle([_StreamLane(cuda.torch, None) for _ in range(2)])
+    first, second = model.start(PIXELS[:1]), model.start(PIXELS[1:2])
+    second.result()
+    right = np.array_equal(first.result(), PIXELS[:1])
+    return {"log": cuda.log, "right": right}
+
+
+def main(device):
+    if device != "cpu" and not torch.cuda.is_available():
+        return {"cuda": False}
+    expected = (PIXELS.transpose(0, 3, 1, 2) / 255 - np.reshape(MEAN, (1, 3, 1, 1))) / np.reshape(
+        STD, (1, 3, 1, 1)
+    )
+    net = Seeing()
+    model = TorchModel(net, device, mean=MEAN, std=STD)
+    seen = model(PIXELS)
+    facts = {
+        "cuda": True,
+        "off": float(np.abs(seen - expected).max()),
+        "type": str(seen.dtype),
+        "inference": net.inference,
+        "training": net.training,
+        "channels_last": net.channels_last,
+        "weights_channels_last": net.layer.weight.is_contiguous(memory_format=torch.channels_last),
+    }
+    plain = Seeing()
+    again = TorchModel(plain, device, mean=MEAN, std=STD, channels_last=False)(PIXELS)
+    facts["plain_contiguous"], facts["plain_same"] = plain.contiguous, bool(np.array_equal(again, seen))
+    as_is = TorchModel(torch.nn.Identity(), device)(PIXELS)
+    facts["as_is"] = bool(np.array_equal(as_is, PIXELS)) and as_is.dtype == np.uint8
+    small = Seeing()
+    facts["bf16_result"] = str(TorchModel(small.layer, device, mean=MEAN, std=STD, bf16=True)(PIXELS).dtype)
+    TorchModel(small, device, mean=MEAN, std=STD, bf16=True)(PIXELS)
+    facts["bf16_inside"] = str(small.convolved.dtype)
+
+    class Nested(torch.nn.Module):
+        def forward(self, x):
+            return {"both": (x, [x + 1]), "name": "kept"}
+
+    nested = TorchModel(Nested(), device)(PIXELS)
+    facts["nested"] = (
+        bool(np.array_equal(nested["both"][1][0], PIXELS + np.uint8(1))) and nested["name"] == "kept"
+    )
+    frozen = PIXELS.copy()
+    frozen.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        facts["read_only"] = bool(np.array_equal(TorchModel(torch.nn.Identity(), device)(frozen), PIXELS))
+    facts["mean_alone"] = refused(mean=MEAN)
+    facts["zero_std"] = refused(mean=MEAN, std=[1, 0, 1])
+    facts["no_streams"] = refused(streams=0)
+    facts["in_turn"] = streams_in_turn()
+    if device != "cpu":
+        batch = np.zeros((8, 224, 224, 3), np.uint8)
+        pages = page_lock(batch)
+        facts["pinned"] = torch.from_numpy(batch[:3]).is_pinned()
+        two = TorchModel(torch.nn.Identity(), device, streams=2)
+        batch[0], batch[1] = 1, 2
+        flights = [two.start(batch[place : place + 1]) for place in range(2)]
+        facts["two_streams"] = [int(flight.result().max()) for flight in flights]
+        pages.release()
+        facts["released"] = not torch.from_numpy(batch).is_pinned()
+    return facts
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1])))
