@@ -7,12 +7,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from crema.host.config import Address, ResolvedCluster
+from crema.host.measured_curve import curve_path
 from deploy.child import Child, Command
+from deploy.gpus import Placement
 from deploy.readiness import Readiness
 from deploy.routing_file import RoutingFile
 from deploy.routing_view import routing_body
@@ -89,9 +92,16 @@ class Fleet:
         for replica, placement in enumerate(served.placements):
             command = minion_command(
                 served.version.package_dir, served.python, served.version.ports, replica,
-                placement, served.warmup, self._around,
+                placement, served.warmup, self._around, self._curve(served, placement),
             )  # fmt: skip
             self._start(served.replicas, f"{served.label}-{replica}", lambda command=command: command)  # type: ignore[misc]
+
+    def _curve(self, served: ServedVersion, placement: Placement) -> Path | None:
+        """What was measured of this version on this kind of device, where something was."""
+        if served.digest is None:
+            return None
+        path = curve_path(self._folder.curves, served.digest, placement.device)
+        return path if path.is_file() else None
 
     def start_coordinators(self, processes: int) -> None:
         """Start the coordinator in so many processes; more than one share the public port, which must be fixed then."""

@@ -43,6 +43,8 @@ class StateFolder:
         self.routing = path / "routing.json"
         self.routing_history = path / "routing-history"
         self.warmup = path / "warmup"
+        self.curves = path / "curves"
+        """What `crema bench` measured; read here, written by that verb."""
         self.scratch = private_folder() / f"{state_key(path)}.tmp"
         """For the temporary files of the cluster's processes: not beside the cluster file, whose disk may be slow."""
         self._supervisor = path / SUPERVISOR_FILE

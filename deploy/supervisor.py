@@ -195,6 +195,10 @@ class Supervisor:
         except WarmupFailed as error:
             log.warning("warmup_failed", version=served.label, error=str(error))
             self._display.line("NOTE", served.label, "warms up on zeros", problem=str(error))
+        # hashing all of a package takes a while: only where something was measured
+        if self._folder.curves.is_dir():
+            with contextlib.suppress(OSError):
+                served.digest = await asyncio.to_thread(lambda: manifest.digest)
         self._fleet.start_minions(served)
 
     async def _a_preprocessor(self) -> str:

@@ -50,6 +50,7 @@ def minion_command(
     placement: Placement,
     warmup: Path | None,
     around: Surroundings,
+    curve: Path | None = None,
 ) -> Command:
     """Replica number `replica` (from 0) of a version's minion, its worker run by `python`."""
     command = _command(
@@ -60,8 +61,23 @@ def minion_command(
         "--http", _inner(ports.http, replica),
         "--device", placement.device,
         *(("--warmup", str(warmup)) if warmup is not None else ()),
+        *(("--curve", str(curve)) if curve is not None else ()),
     )  # fmt: skip
     return Command(command.argv, command.cwd, {**command.env, "CUDA_VISIBLE_DEVICES": placement.visible})
+
+
+def bench_command(package_dir: Path, python: Path, placement: Placement, warmup: Path | None) -> Command:
+    """The process that measures a version: its worker is run by `python`, as a minion's would be."""
+    argv = (
+        sys.executable, "-m", "minion.bench",
+        "--package", str(package_dir),
+        "--python", str(python),
+        "--device", placement.device,
+        *(("--warmup", str(warmup)) if warmup is not None else ()),
+    )  # fmt: skip
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": placement.visible}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return Command(argv, _ROOT, environment)
 
 
 def coordinator_command(

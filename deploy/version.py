@@ -21,6 +21,8 @@ class ServedVersion:
         """The lock profile that was chosen; None when none was needed."""
         self.problem: str | None = None
         self.warmup: Path | None = None
+        self.digest: str | None = None
+        """Of its package, where a measured curve may lie under it."""
         self.replicas: list[Child] = []
         self.placements: list[Placement] = []
         self.is_draining = False

@@ -23,6 +23,7 @@ def main() -> None:
         "--http", type=host_port, required=True, help="HOST:PORT for health, metrics and POST /v1/infer"
     )
     parser.add_argument("--warmup", type=Path, help=".npz with tensors to warm up with")
+    parser.add_argument("--curve", type=Path, help="what `crema bench` measured, to start from")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N; default: cpu")
     parser.add_argument("--light", type=Path, help="folder of the light ring; default: a temporary one")
     args = parser.parse_args()
@@ -32,7 +33,7 @@ def main() -> None:
         secret=cluster_token(),
         how=f"set {TOKEN_VARIABLE} to the same secret on all tiers",
     )
-    for name in ("package", "python", "warmup", "light"):
+    for name in ("package", "python", "warmup", "curve", "light"):
         path = getattr(args, name)
         if path is not None:
             # not resolved: a virtualenv's interpreter is a link, and is recognised by where the link is

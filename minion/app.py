@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -18,6 +20,7 @@ import structlog
 from crema.host.channel_server import ChannelServer
 from crema.host.light_ring import make_light_ring
 from crema.host.manifest import Manifest
+from crema.host.measured_curve import CurveFileInvalid, MeasuredCurve
 from crema.host.metrics import Metrics
 from crema.host.service import Route, Service, health_routes, metrics_route
 from crema.host.tier import Stop, announce, cluster_token, is_orphan
@@ -45,13 +48,17 @@ log = structlog.get_logger(__name__)
 class Minion:
     """One replica of one model version. `start`, then `drain`, once each."""
 
-    def __init__(self, manifest: Manifest, plan: WorkerPlan) -> None:
+    def __init__(
+        self, manifest: Manifest, plan: WorkerPlan, measured: Iterable[tuple[int, float]] = ()
+    ) -> None:
+        """`measured` are (n, seconds) that the cost curve starts from, instead of the warm-up's."""
         card = plan.card
         slo_s = card["slo"]["p99_ms"] / 1000
         self.life = Life()
         metrics = Metrics()
         self._meters = Meters(metrics, manifest.name, manifest.version)
         curve = CostCurve(card["batching"]["max_size"], slo_s)
+        curve.seed(measured)
         gate = Gate(card["gate"]["max_pending"], slo_s, curve)
         batcher: Batcher[Item] = Batcher(card["batching"]["max_wait_ms"] / 1000)
         self.dispatcher = Dispatcher(
@@ -125,6 +132,17 @@ class Minion:
         await self._service.close(min(timeout_s, 2.0))
 
 
+def _measured(path: Path | None) -> tuple[tuple[int, float], ...]:
+    """The points in a file of `crema bench`; none when there is no such file that can be read: the warm-up will do."""
+    if path is None:
+        return ()
+    try:
+        return MeasuredCurve.read(path).points
+    except CurveFileInvalid as error:
+        log.warning("curve_not_used", problem=str(error))
+        return ()
+
+
 async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> None:
     """Run one minion until it is asked to stop."""
     remove_abandoned()
@@ -140,7 +158,7 @@ async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> Non
         load_s=manifest.load_s,
         workers=manifest.workers,
     )
-    minion = Minion(manifest, plan)
+    minion = Minion(manifest, plan, _measured(args.curve))
     ports = await minion.start(args.channel, args.http)
     announce(args, ports)
     limits = {"places": plan.card["gate"]["max_pending"], **plan.card["batching"], **plan.card["slo"]}

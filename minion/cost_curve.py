@@ -11,8 +11,10 @@ from typing import Final
 
 # A batch counts this much less for every batch after it: about the last ten decide.
 _FORGETTING: Final = 0.9
-# What a seeded point weighs, in batches: enough to start from, little enough to be forgotten quickly when wrong.
+# What a seeded point weighs, in batches, and all of them together: enough to start from, little enough to be forgotten
+# quickly when wrong.
 _SEED_WEIGHT: Final = 2.0
+_SEED_WEIGHTS: Final = 4.0
 # Sizes that vary less than this share of `max_size` say nothing about the slope: it then stays as it was.
 _SLOPE_INERTIA: Final = 0.05
 # What one batch says about how far batches overrun counts this much: about the last thirty decide.
@@ -48,9 +50,9 @@ class CostCurve:
         """Start from measured (n, seconds) points; ignored once something was learned."""
         if self.is_known:
             return
-        for n, seconds in points:
-            if n >= 1 and math.isfinite(seconds) and seconds >= 0:
-                self._add(n, seconds, _SEED_WEIGHT)
+        usable = [(n, s) for n, s in points if n >= 1 and math.isfinite(s) and s >= 0]
+        for n, seconds in usable:
+            self._add(n, seconds, min(_SEED_WEIGHT, _SEED_WEIGHTS / len(usable)))
         if self._w:
             # two or more sizes give the slope at once; there is no earlier one to hold on to
             self._fit(inertia=0.0)

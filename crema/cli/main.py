@@ -37,6 +37,9 @@ VERBS: Final[dict[str, Verb]] = {
     "lock": Verb(
         "Pin and hash what a package's requirements.in wants.", "crema lock model_packages/tags/3.1"
     ),
+    "bench": Verb(
+        "Measure a package: t(n), memory, and what its manifest should say.", "crema bench tags@3.1"
+    ),
     "env": Verb("List, verify and prune the models' virtualenvs.", "crema env list"),
 }
 

@@ -10,7 +10,13 @@ import pytest
 from crema.host.config import Address, Ports
 from deploy.child import Command
 from deploy.gpus import Placement
-from deploy.tiers import Surroundings, coordinator_command, minion_command, preprocessor_command
+from deploy.tiers import (
+    Surroundings,
+    bench_command,
+    coordinator_command,
+    minion_command,
+    preprocessor_command,
+)
 
 AROUND = Surroundings("warning", Path("/scratch"))
 
@@ -83,3 +89,18 @@ def test_the_cluster_token_is_inherited_and_never_an_argument(monkeypatch: pytes
     command = minion(Ports())
     assert command.env["CREMA_CLUSTER_TOKEN"] == "hush"
     assert not any("hush" in argument for argument in command.argv)
+
+
+def test_a_measured_curve_is_handed_over_when_there_is_one() -> None:
+    command = minion_command(
+        Path("/p/tags/3.1"), Path("/e/bin/python"), Ports(), 0, CPU, None, AROUND, Path("/c.json")
+    )
+    assert option(command, "--curve") == "/c.json"
+    assert "--curve" not in minion(Ports()).argv
+
+
+def test_what_measures_a_version_runs_it_where_its_minion_would() -> None:
+    command = bench_command(Path("/p"), Path("/e/bin/python"), Placement("cuda:0", "GPU-b"), Path("/w.npz"))
+    assert command.argv[:3] == (sys.executable, "-m", "minion.bench")
+    assert (option(command, "--device"), command.env["CUDA_VISIBLE_DEVICES"]) == ("cuda:0", "GPU-b")
+    assert (option(command, "--python"), option(command, "--warmup")) == ("/e/bin/python", "/w.npz")

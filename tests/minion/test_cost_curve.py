@@ -27,6 +27,16 @@ def test_two_seeded_points_give_the_line_through_them() -> None:
     assert curve.per_item_s == pytest.approx(0.01)
 
 
+def test_many_seeded_points_are_forgotten_as_quickly_as_two() -> None:
+    few, many = CostCurve(32, 10.0), CostCurve(32, 10.0)
+    few.seed([(1, 1.0), (32, 1.0)])
+    many.seed([(n, 1.0) for n in range(1, 33)])
+    for curve in (few, many):
+        for _ in range(10):
+            curve.learn(16, 0.1)
+    assert many.predict(16) == pytest.approx(few.predict(16), rel=0.02)
+
+
 def test_a_seed_does_not_overwrite_what_was_learned() -> None:
     curve = CostCurve(32, 10.0)
     curve.learn(4, 1.0)
