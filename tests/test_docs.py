@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from crema.cli.main import VERBS
 from crema.errors import CODES
+from crema.host.config import ClusterConfig
+from crema.host.manifest import Manifest
 from crema.host.metrics import TABLE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +36,22 @@ def test_every_error_code_has_its_line_and_status() -> None:
     text = (DOCS / "errors.md").read_text()
     documented = {code: int(status) for status, code in re.findall(r"^\| (\d{3}) \| `(\w+)`", text, re.M)}
     assert documented == {code: row.status for code, row in CODES.items()}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_is_in_the_readme_or_the_documents(verb: str) -> None:
+    texts = [(ROOT / "README.md").read_text(), *(document.read_text() for document in DOCS.glob("*.md"))]
+    assert any(f"crema {verb}" in text for text in texts)
+
+
+@pytest.mark.parametrize("key", sorted(Manifest.model_fields))
+def test_every_key_of_a_manifest_is_documented(key: str) -> None:
+    assert re.search(rf"`{key}[`.]", (DOCS / "packages.md").read_text())
+
+
+@pytest.mark.parametrize("key", sorted(ClusterConfig.model_fields))
+def test_every_key_of_a_cluster_file_is_documented(key: str) -> None:
+    assert re.search(rf"`{key}[`.]", (DOCS / "cluster.md").read_text())
 
 
 def test_links_between_documents_lead_somewhere() -> None:
