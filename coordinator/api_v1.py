@@ -31,13 +31,18 @@ from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
 from crema.errors import CremaError, problem, retry_after_seconds
 from crema.host.channel import Buffer
-from crema.host.service import SEGMENT, Route, problem_response
+from crema.host.service import SEGMENT, SERVER, Route, problem_response
+from crema.host.whole_answer import WholeAnswer
 
 # Photos of one batch call that are under way at once: enough to fill a minion's batches, few enough to leave the
 # preprocessor's places to others.
 BATCH_WIDTH: Final = 8
 
 _encode_json = msgspec.json.Encoder().encode
+
+_JSON_HEAD: Final = f"Content-Type: application/json\r\nServer: {SERVER}\r\n"
+_MSGPACK_HEAD: Final = f"Content-Type: application/msgpack\r\nServer: {SERVER}\r\n"
+_PROBLEM_HEAD: Final = f"Content-Type: application/problem+json\r\nServer: {SERVER}\r\n"
 
 ReadCall = Callable[[Way, bytes, Violations], Call]
 
@@ -80,13 +85,15 @@ class ApiV1:
         merged = await self._run(visit, visit.request_id, image, plan, as_msgpack)
         visit.status, visit.code = merged.status, merged.code
         total_ms = tenth((monotonic() - visit.started) * 1000)
-        headers = {"Server-Timing": f"preprocess;dur={tenth(visit.preprocess_ms)}, total;dur={total_ms}"}
+        head = f"X-Request-Id: {visit.request_id}\r\nServer-Timing: preprocess;dur={tenth(visit.preprocess_ms)}, total;dur={total_ms}\r\n"
         if merged.retry_after_s is not None:
-            headers["Retry-After"] = str(merged.retry_after_s)
+            head = f"{head}Retry-After: {merged.retry_after_s}\r\n"
         if merged.status != 200:
-            return _respond(merged.body, merged.status, headers, "application/problem+json")
-        headers["X-Crema-Status"] = merged.code
-        return _answer(merged.body, headers, as_msgpack)
+            return WholeAnswer(merged.status, _PROBLEM_HEAD + head, _encode_json(merged.body))
+        head = f"{head}X-Crema-Status: {merged.code}\r\n"
+        if as_msgpack:
+            return WholeAnswer(200, _MSGPACK_HEAD + head, msgpack.packb(merged.body))
+        return WholeAnswer(200, _JSON_HEAD + head, _encode_json(merged.body))
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 

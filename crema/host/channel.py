@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, cast
 import numpy as np
 
 from crema import wire
+from crema.host.headers import decode_header, encode_header
 from crema.names import ROLES, Role
 
 # always flat: one dimension of bytes, so that `len` is the size
@@ -98,7 +99,7 @@ class Channel(asyncio.BufferedProtocol):
 
         Raises ChannelLost when the connection is gone, ValueError when the frame breaks a limit.
         """
-        self.send_packed(wire.encode_header(header, sum(map(len, payload))), *payload)
+        self.send_packed(encode_header(header, sum(map(len, payload))), *payload)
 
     def send_packed(self, head: bytes, *payload: Buffer) -> None:
         """As `send`, with prefix and header already packed by `wire.frame_head`."""
@@ -142,7 +143,7 @@ class Channel(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         loop = asyncio.get_running_loop()
         self._hello_timer = loop.call_later(HELLO_TIMEOUT_S, self.abort, ChannelLost("no hello in time"))
-        self._transport.write(wire.encode_header(wire.hello(self._role, self._shows)))
+        self._transport.write(encode_header(wire.hello(self._role, self._shows)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_closed = True
@@ -198,7 +199,7 @@ class Channel(asyncio.BufferedProtocol):
                     scratch = self._grow(8 + header_bytes, position, filled)
                     position, filled = 0, filled - position
                 break
-            header = wire.decode_header(scratch[start : start + header_bytes])
+            header = decode_header(scratch[start : start + header_bytes])
             position = start + header_bytes
             if self.peer is None:
                 if not self._greet(header, payload_bytes):
@@ -270,6 +271,6 @@ class Channel(asyncio.BufferedProtocol):
         self._error = error or ChannelLost(message)
         if self._transport is not None:
             self._write()
-            self._transport.write(wire.encode_header(wire.refusal(code, message)))
+            self._transport.write(encode_header(wire.refusal(code, message)))
             self._transport.close()
         self._filled = 0

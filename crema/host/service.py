@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from crema.errors import CremaError, problem, retry_after_seconds
 from crema.host.metrics import CONTENT_TYPE, Metrics
+from crema.host.whole_answer import WholeAnswer
 
 MAX_LINE_BYTES: Final = 8190
 MAX_HEADERS: Final = 64
@@ -280,6 +281,8 @@ class Service:
             )
         if self.is_draining:
             response.force_close()
+        if type(response) is WholeAnswer:
+            return response
         headers = response.headers
         headers["Server"] = SERVER
         if "X-Request-Id" not in headers:
