@@ -13,6 +13,7 @@ ALL = (
     "codec",
     "page_faults",
     "fanout",
+    "merged_call",
     "decode",
     "minion_cpu",
     "efficiency",

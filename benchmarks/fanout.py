@@ -149,14 +149,14 @@ class Caller(asyncio.Protocol):
         self.begin()
 
 
-async def call(port: int, request: bytes, count: int) -> bytes:
-    """`count` requests over `CONNECTIONS` connections; returns one answer's body."""
+async def call(port: int, request: bytes, count: int, connections: int = CONNECTIONS) -> bytes:
+    """`count` requests over as many connections, one in flight on each; returns one answer's body."""
     loop = asyncio.get_running_loop()
     allowance = [count, count]
     done: asyncio.Future[None] = loop.create_future()
     pairs = [
         await loop.create_connection(lambda: Caller(request, allowance, done), "127.0.0.1", port)
-        for _ in range(min(CONNECTIONS, count))
+        for _ in range(min(connections, count))
     ]
     for _, caller in pairs:
         caller.begin()
