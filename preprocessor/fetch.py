@@ -162,6 +162,8 @@ class Fetch:
             except TargetRefused as refused:
                 trail.host = refused.host
                 failed = trail.not_reached(refused.reason)
+            except aiohttp.InvalidURL as error:  # the client reads hosts more strictly than we do: `127.1`
+                failed = trail.not_reached("refused_url", type(error).__name__)
             except _NOT_CONNECTED as error:
                 is_refused = isinstance(error.__cause__, AddressRefused)
                 failed = trail.not_reached(
@@ -184,7 +186,7 @@ class Fetch:
         assert self._session is not None
         try:
             return await self._session.get(target.url, allow_redirects=False)
-        except _NOT_CONNECTED:
+        except (aiohttp.InvalidURL, *_NOT_CONNECTED):
             raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
             trail.fail("broken", "the server did not answer in HTTP", detail=type(error).__name__)

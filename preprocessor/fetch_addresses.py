@@ -108,6 +108,8 @@ class Addresses:
 def inner_addresses(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
     """Every IPv4 address that an IPv6 address leads to, by any of the ways of writing one into the other."""
     number = int(address)
+    if number <= 1:  # `::` and `::1` are themselves
+        return []
     last = ipaddress.IPv4Address(number & 0xFFFFFFFF)
     found: list[ipaddress.IPv4Address] = []
     if any(address in network for network in (_MAPPED, _COMPATIBLE, _TRANSLATED, *_NAT64)):

@@ -50,14 +50,10 @@ class FetchTarget:
     @property
     def url(self) -> URL:
         """As the HTTP client takes it: nothing in it is decoded, repaired or encoded again."""
-        return URL.build(
-            scheme=self.scheme,
-            host=self.host,
-            port=self.port,
-            path=self.path,
-            query_string=self.query,
-            encoded=True,
-        )
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        query = f"?{self.query}" if self.query else ""
+        return URL(f"{self.scheme}://{host}{port}{self.path}{query}", encoded=True)
 
     def after(self, location: str, hosts: Sequence[HostRule]) -> FetchTarget:
         """Where a redirect from here leads. Raises TargetRefused, also for a step from https to http."""

@@ -29,8 +29,8 @@ from preprocessor.header import MAX_IMAGE_BYTES
 PLACES: Final = 16
 # A fetch takes up to five seconds; most take far less.
 RETRY_AFTER_MS: Final = 1000
-# A fetch that is not answered so long after its time shows that the process itself is stuck.
-GRACE_S: Final = 1.0
+# The process keeps the time of a fetch itself; one that has not answered by now is stuck.
+PATIENCE_S: Final = TOTAL_S + 1.0
 RESTART_FIRST_S: Final = 0.1
 RESTART_MOST_S: Final = 5.0
 
@@ -87,11 +87,13 @@ class Fetches:
         rules: FetchRules | None = None,
         *,
         places: int = PLACES,
+        patience_s: float = PATIENCE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_on = rules is not None
         self._rules = rules
         self._places = places
+        self._patience_s = patience_s
         self._clock = clock
         self._next_number = 1
         self._entered: dict[int, Place] = {}
@@ -143,10 +145,12 @@ class Fetches:
     def begin(self, place: Place, deadline: float | None) -> None:
         """Hand a fetch over; called by the place itself. Before the process is there, it waits for it."""
         place.began_at = now = self._clock()
-        left_s = TOTAL_S + GRACE_S if deadline is None else min(TOTAL_S + GRACE_S, deadline - now)
-        is_ours = deadline is not None and deadline - now <= TOTAL_S + GRACE_S
-        expire = self._expire if is_ours else self._is_stuck
-        place.timer = asyncio.get_running_loop().call_later(max(0.0, left_s), expire, place)
+        left_s = self._patience_s if deadline is None else deadline - now
+        loop = asyncio.get_running_loop()
+        if left_s < self._patience_s:
+            place.timer = loop.call_later(max(0.0, left_s), self._expire, place)
+        else:
+            place.timer = loop.call_later(self._patience_s, self._is_stuck, place)
         if self._is_open:
             self._send({"kind": "fetch", "id": place.number, "url": place.url})
 
