@@ -55,7 +55,7 @@ class ApiV1:
         *,
         can_fetch: bool = False,
     ) -> None:
-        self._can_fetch = can_fetch
+        self.can_fetch = can_fetch
         self._directory = directory
         self._router = router
         self._planner = Planner(directory)
@@ -217,7 +217,7 @@ class ApiV1:
                 self._observer.refused()
             raise _with_query(error, violations, query) from None
         images = [
-            image.disabled() if isinstance(image, ImageUrl) and not self._can_fetch else image
+            image.disabled() if isinstance(image, ImageUrl) and not self.can_fetch else image
             for image in call.images
         ]
         return images, self._planner.plan(query, call.sources, violations)

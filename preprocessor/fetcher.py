@@ -18,6 +18,7 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 from typing import Any, Final
 
 from crema import wire
@@ -32,8 +33,9 @@ from preprocessor.fetch_addresses import Addresses
 UNPRIVILEGED_ID: Final = 64_917
 MEMORY_MB: Final = 1536
 OPEN_FILES: Final = 256
-# A look-up that hangs holds its thread for seconds longer than its fetch lives.
-LOOKUP_THREADS: Final = 32
+# A look-up that hangs holds its thread for seconds longer than its fetch lives: as many as are begun meanwhile.
+LOOKUP_THREADS: Final = 96
+LOOKUP_STACK_BYTES: Final = 1024 * 1024
 
 
 def main() -> None:
@@ -93,6 +95,7 @@ async def serve(link: socket.socket, fetch: Fetch) -> None:
     """Answer until the preprocessor closes its end."""
     link.setblocking(False)
     loop = asyncio.get_running_loop()
+    threading.stack_size(LOOKUP_STACK_BYTES)
     loop.set_default_executor(concurrent.futures.thread.ThreadPoolExecutor(LOOKUP_THREADS))
     async with fetch:
         desk = Desk(fetch)
