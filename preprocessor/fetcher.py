@@ -36,6 +36,7 @@ OPEN_FILES: Final = 256
 # A look-up that hangs holds its thread for seconds longer than its fetch lives: as many as are begun meanwhile.
 LOOKUP_THREADS: Final = 96
 LOOKUP_STACK_BYTES: Final = 1024 * 1024
+SENDING_LOOKS_AGAIN_S: Final = 0.002
 
 
 def main() -> None:
@@ -113,6 +114,7 @@ class Desk:
     def __init__(self, fetch: Fetch) -> None:
         self.has_closed = asyncio.Event()
         self._fetch = fetch
+        self._sending = asyncio.Lock()
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def channel_opened(self, channel: Channel) -> None:
@@ -151,8 +153,13 @@ class Desk:
             answer |= _refusal(unknown, "broken", "", type(error).__name__)
         finally:
             del self._tasks[number]
-        with contextlib.suppress(ChannelLost):
-            channel.send(answer, image)
+        # one image after the other: a channel whose peer is behind by many of them would be given up
+        async with self._sending:
+            with contextlib.suppress(ChannelLost):
+                channel.send(answer, image)
+            await asyncio.sleep(0)
+            while channel.is_congested and channel.is_open:
+                await asyncio.sleep(SENDING_LOOKS_AGAIN_S)
 
 
 def _refusal(error: CremaError, reason: str, host: str, detail: str) -> dict[str, Any]:

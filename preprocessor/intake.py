@@ -42,12 +42,12 @@ class Call:
     frame_id: int
     specs: tuple[Spec, ...]
     permit: Permit | Place
+    lane: Lane
     arrived_at: float
     deadline: float | None
     request_id: str
     traceparent: str | None
     job: Job | None = None
-    lane: Lane = "interactive"
     fetch_ms: float = 0.0
 
 
@@ -159,11 +159,11 @@ class Intake:
             header["id"],
             specs,
             permit,
+            lane,
             now,
             deadline,
             request_id=_text(header.get("request_id")) or "",
             traceparent=_text(header.get("traceparent")),
-            lane=lane,
         )
         if url is not None and isinstance(permit, Place):
             permit.begin(url, deadline, call.request_id, partial(self._fetched, call))

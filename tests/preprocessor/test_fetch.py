@@ -400,6 +400,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.cluster
 async def test_a_certificate_that_nobody_vouches_for_is_not_accepted(
     serve: Callable[..., Any], certificate: Path
 ) -> None:

@@ -10,6 +10,8 @@ import structlog.testing
 
 from crema.errors import CremaError
 from crema.host.channel import Buffer
+from preprocessor.fetch import Fetched
+from preprocessor.fetcher import Desk
 from preprocessor.fetches import Fetches, FetchRules, Place, url_of
 
 URL = "https://store.example/photos/a.jpg?signature=secret"
@@ -20,6 +22,7 @@ class FakeChannel:
 
     def __init__(self) -> None:
         self.is_open = True
+        self.is_congested = False
         self.sent: list[tuple[str, int]] = []
 
     def send(self, header: dict[str, Any], *payload: Buffer) -> None:
@@ -131,6 +134,28 @@ async def test_what_begins_before_the_process_is_there_waits_for_it() -> None:
     setting.open()
     assert setting.channel.sent == [("fetch", place.number)]
     place.leave()
+
+
+class OnePhoto:
+    """Stands in for the fetch itself."""
+
+    async def image(self, url: str) -> Fetched:
+        return Fetched(bytearray(b"photo"), "store.example", 0)
+
+
+async def test_the_process_sends_no_image_while_the_one_before_is_on_its_way() -> None:
+    """Many large ones at once would look like a peer that does not read, and cost the whole channel."""
+    desk, channel = Desk(OnePhoto()), FakeChannel()  # type: ignore[arg-type]
+    channel.is_congested = True
+    for number in range(3):
+        desk.header_received(channel, {"kind": "fetch", "id": number, "url": URL}, 0)  # type: ignore[arg-type]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert channel.sent == [("answer", 0)]
+    channel.is_congested = False
+    async with asyncio.timeout(5):
+        while len(channel.sent) < 3:
+            await asyncio.sleep(0.001)
 
 
 async def test_a_log_names_the_host_and_the_outcome_and_never_the_url() -> None:
