@@ -50,6 +50,9 @@ def main() -> None:
         default=5.0,
         help="on a stop, take calls for this long after becoming unready; default: 5",
     )
+    parser.add_argument(
+        "--fetch", action="store_true", help="the preprocessors fetch images by URL: `image.url` is taken"
+    )
     args = parser.parse_args()
     check_listeners(
         args, [args.listen, args.operations], secret=None, how="put a proxy in front that checks keys"
@@ -57,7 +60,7 @@ def main() -> None:
 
     async def live(stop: Stop) -> None:
         journal = Journal(TIER, is_on=args.log_level in ("debug", "info"))
-        app = App(args.routing, token=cluster_token(), journal=journal)
+        app = App(args.routing, token=cluster_token(), journal=journal, can_fetch=args.fetch)
         announce(args, await app.start(args.listen, args.operations, reuse_port=args.reuse_port))
         # what stands now stands for good, and a request leaves no cycles: the collector need not look at it again and again
         gc.freeze()

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgpack
 import structlog
 
-from coordinator.media import MAX_PIXELS
+from coordinator.media import MAX_IMAGE_BYTES, MAX_PIXELS
 from coordinator.merge import DEFAULT_RETRY_AFTER_MS
 from crema import wire
 from crema.errors import CremaError
@@ -73,8 +73,11 @@ def error_of(header: dict[str, Any], who: str, statuses: frozenset[int] | None =
             "internal", "another tier refused what this coordinator sent; it is logged under this request id"
         )
     if error.code == "image_too_large":
-        # an image with too many bytes does not get past this coordinator
-        return CremaError(error.code, error.message, limit=MAX_PIXELS)
+        # of the images with too many bytes only those fetched by URL get past this coordinator
+        told = header.get("limit")
+        has_too_many_bytes = type(told) is dict and "bytes" in told
+        limit = MAX_IMAGE_BYTES if has_too_many_bytes else MAX_PIXELS
+        return CremaError(error.code, error.message, limit=limit)
     return for_callers(error)
 
 

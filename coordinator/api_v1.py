@@ -21,6 +21,7 @@ from coordinator.call import Call, Image, read_batch, read_call
 from coordinator.directory import Directory
 from coordinator.fanout import Fanout
 from coordinator.gate import Gate
+from coordinator.image_url import ImageUrl
 from coordinator.media import Way
 from coordinator.merge import Merged, finish, merge
 from coordinator.model_list import describe
@@ -50,7 +51,16 @@ ReadCall = Callable[[Way, bytes, Violations], Call]
 class ApiV1:
     """The handlers of `/v1`."""
 
-    def __init__(self, directory: Directory, router: Router, gate: Gate, observer: Observer) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        router: Router,
+        gate: Gate,
+        observer: Observer,
+        *,
+        can_fetch: bool = False,
+    ) -> None:
+        self.can_fetch = can_fetch
         self._directory = directory
         self._router = router
         self._planner = Planner(directory)
@@ -213,10 +223,14 @@ class ApiV1:
             if error.code == "overloaded":
                 self._observer.refused()
             raise _with_query(error, violations, query) from None
-        return list(call.images), self._planner.plan(query, call.sources, violations)
+        images = [
+            image.disabled() if isinstance(image, ImageUrl) and not self.can_fetch else image
+            for image in call.images
+        ]
+        return images, self._planner.plan(query, call.sources, violations)
 
     async def _run(
-        self, visit: Visit, request_id: str, image: Buffer, plan: Plan, as_msgpack: bool
+        self, visit: Visit, request_id: str, image: Buffer | ImageUrl, plan: Plan, as_msgpack: bool
     ) -> Merged:
         """One image through the tiers. Raises CremaError when it could not be prepared."""
         fanout = Fanout(

@@ -31,7 +31,14 @@ log = structlog.get_logger(__name__)
 class App:
     """One coordinator. Building it starts nothing: `start()`, then `drain()`."""
 
-    def __init__(self, routing: Path, *, token: str | None = None, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        routing: Path,
+        *,
+        token: str | None = None,
+        journal: Journal | None = None,
+        can_fetch: bool = False,
+    ) -> None:
         self.directory = Directory(routing, token=token)
         self.gate = Gate()
         self.metrics = Metrics()
@@ -39,7 +46,7 @@ class App:
         self.is_draining = False
         self._follower: asyncio.Task[None] | None = None
         self.observer = Observer(self.metrics, self.journal, self.gate)
-        self.api = ApiV1(self.directory, Router(), self.gate, self.observer)
+        self.api = ApiV1(self.directory, Router(), self.gate, self.observer, can_fetch=can_fetch)
         self.public = Service(self.public_routes(), cancels_handlers=True)
         self.operations = Service(self.operations_routes())
 

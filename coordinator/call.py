@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from coordinator.envelope import decode_json, decode_msgpack
 from coordinator.form import read_form
+from coordinator.image_url import ImageUrl, read_url
 from coordinator.media import MAX_IMAGE_BYTES, Way, check_image, too_large
 from coordinator.options import OPTIONS, Options, options_of_field, options_of_map, options_of_texts
 from coordinator.violations import Path, Violations, invalid
@@ -20,8 +21,8 @@ from crema.host.channel import Buffer
 
 MAX_IMAGES: Final = 32
 
-Image = Buffer | CremaError
-"""One image's bytes, or what is wrong with it."""
+Image = Buffer | ImageUrl | CremaError
+"""One image's bytes, its address, or what is wrong with it."""
 
 _FORM_FIELDS: Final = (*OPTIONS, "options")
 
@@ -150,21 +151,14 @@ def _image(value: Any, path: Path, way: str, violations: Violations) -> Image | 
     [name] = given
     place = (*path, name)
     if name == "url":
-        if type(value["url"]) is not str:
-            violations.add(place, "must be a text")
-            return None
-        data: bytes | None = b""
-    elif name == "bytes":
+        url = read_url(value["url"], place, violations, _example(way))
+        return url if is_good else None
+    if name == "bytes":
         data = _from_bin(value["bytes"], place, violations)
     else:
         data = _from_base64(value["base64"], place, violations)
     if data is None or not is_good:
         return None
-    if name == "url":
-        return CremaError(
-            "url_fetch_disabled",
-            f"fetching images by URL is switched off here; send the image itself: {_example(way)}",
-        )
     return check_image(data) or data
 
 

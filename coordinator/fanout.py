@@ -25,6 +25,7 @@ from coordinator.answers import (
     timing_of,
 )
 from coordinator.directory import Directory, Peer, Served
+from coordinator.image_url import ImageUrl
 from coordinator.merge import DEFAULT_RETRY_AFTER_MS, Part
 from coordinator.plan import Plan, PlannedModel
 from coordinator.router import Router
@@ -84,8 +85,8 @@ class Fanout:
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self, image: Buffer) -> None:
-        """Send the photo off. Everything later happens in callbacks."""
+    def start(self, image: Buffer | ImageUrl) -> None:
+        """Send the photo off, or its address. Everything later happens in callbacks."""
         now = monotonic()
         if now >= self._deadline:
             self._fail(
@@ -107,6 +108,8 @@ class Fanout:
         self._timer = self._loop.call_later(self._deadline - now, self._expire)
         header = self._header("preprocess", now)
         header["specs"] = self.plan.specs
+        if isinstance(image, ImageUrl):
+            header["url"], image = image.url, b""
         try:
             self._submit(-1, peers, now, header, image, self._preprocessed)
         except ChannelLost:

@@ -83,7 +83,9 @@ class Fleet:
         """Start all replicas of the preprocessor."""
         config = self._cluster.config.preprocessor
         for replica in range(config.replicas):
-            command = preprocessor_command(config.ports, replica, config.workers, self._around)
+            command = preprocessor_command(
+                config.ports, replica, config.workers, self._around, self._cluster.config.fetch
+            )
             self._start(self.preprocessors, f"preprocessor-{replica}", lambda command=command: command)  # type: ignore[misc]
 
     def start_minions(self, served: ServedVersion) -> None:
@@ -107,17 +109,18 @@ class Fleet:
         """Start the coordinator in so many processes; more than one share the public port, which must be fixed then."""
         self.publish()
         shares_port = processes > 1
+        can_fetch = self._cluster.config.fetch.enabled
 
         def first() -> Command:
             return coordinator_command(
-                self._folder.routing, self.listen, self.operations, shares_port, self._around
+                self._folder.routing, self.listen, self.operations, shares_port, self._around, can_fetch
             )
 
         def further() -> Command:
             # one process can hold the operations port: the others' metrics are on ports of their own
             operations = Address(self.operations.host, 0)
             return coordinator_command(
-                self._folder.routing, self.listen, operations, shares_port, self._around
+                self._folder.routing, self.listen, operations, shares_port, self._around, can_fetch
             )
 
         for process in range(processes):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from crema.host.config import Address, Ports
+from crema.host.config import Address, FetchConfig, Ports
 from crema.host.tier import TOKEN_VARIABLE
 from deploy.child import Command
 from deploy.gpus import Placement
@@ -32,14 +32,26 @@ class Surroundings:
     scratch: Path
 
 
-def preprocessor_command(ports: Ports, replica: int, workers: int | str, around: Surroundings) -> Command:
-    """Replica number `replica` (from 0) of the preprocessor."""
+def preprocessor_command(
+    ports: Ports, replica: int, workers: int | str, around: Surroundings, fetch: FetchConfig | None = None
+) -> Command:
+    """Replica number `replica` (from 0) of the preprocessor; `fetch` says what it may fetch by URL."""
     return _command(
         "preprocessor", around,
         "--channel", _inner(ports.channel, replica),
         "--http", _inner(ports.http, replica),
         "--workers", str(workers),
+        *fetch_arguments(fetch),
     )  # fmt: skip
+
+
+def fetch_arguments(fetch: FetchConfig | None) -> tuple[str, ...]:
+    """What tells a preprocessor to fetch images by URL; nothing, where that is switched off."""
+    if fetch is None or not fetch.enabled:
+        return ()
+    hosts = (each for host in fetch.hosts for each in ("--fetch-host", host))
+    networks = (each for network in fetch.allow_private for each in ("--fetch-private", network))
+    return (*hosts, *networks)
 
 
 def minion_command(
@@ -81,15 +93,22 @@ def bench_command(package_dir: Path, python: Path, placement: Placement, warmup:
 
 
 def coordinator_command(
-    routing: Path, listen: Address, operations: Address, shares_port: bool, around: Surroundings
+    routing: Path,
+    listen: Address,
+    operations: Address,
+    shares_port: bool,
+    around: Surroundings,
+    can_fetch: bool = False,
 ) -> Command:
-    """One process of the coordinator; with `shares_port` several listen on the one public port."""
+    """One process of the coordinator; with `shares_port` several listen on the one public port. `can_fetch`: the
+    preprocessors fetch images by URL."""
     return _command(
         "coordinator", around,
         "--routing", str(routing),
         "--listen", str(listen),
         "--operations", str(operations),
         *(("--reuse-port",) if shares_port else ()),
+        *(("--fetch",) if can_fetch else ()),
     )  # fmt: skip
 
 

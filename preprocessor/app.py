@@ -1,6 +1,7 @@
 """The preprocessor: what it listens on, what it is built of, how it starts and drains.
 
     channel  `preprocess` {specs, remaining_ms, lane} + image bytes → {image, tensors, timing, load} + pixels   intake.py
+             the same with a `url` for the image, where that is switched on                                    fetches.py
     HTTP     GET /livez /readyz /metrics                                                                       here
     parts    gate (places) → pool (queue) → decoder processes (decode.py, transforms.py)
 
@@ -13,11 +14,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
 
 from crema.host.channel_server import ChannelServer
+from crema.host.fetch_hosts import parse_host_rule, parse_network
 from crema.host.metrics import Metrics
 from crema.host.service import Service, health_routes, metrics_route
 from crema.host.tier import (
@@ -31,6 +34,7 @@ from crema.host.tier import (
     run,
 )
 from preprocessor.busy_share import BusyShare
+from preprocessor.fetches import Fetches, FetchRules
 from preprocessor.gate import Gate
 from preprocessor.intake import Intake
 from preprocessor.meters import Meters
@@ -47,12 +51,13 @@ log = structlog.get_logger(__name__)
 class Preprocessor:
     """All parts of one preprocessor. Construct, `start()`, later `drain()`."""
 
-    def __init__(self, workers: int, places: int, token: str | None) -> None:
+    def __init__(self, workers: int, places: int, token: str | None, fetch: FetchRules | None = None) -> None:
         self.metrics = Metrics()
         self.meters = Meters(self.metrics)
         self.pool = Pool(workers, self.meters, on_busy=self._busy_changed)
         self.gate = Gate(places)
-        self.intake = Intake(self.pool, self.gate, self.meters)
+        self.fetches = Fetches(fetch)
+        self.intake = Intake(self.pool, self.gate, self.meters, fetches=self.fetches)
         self.channels = ChannelServer(self.intake, "preprocessor", frozenset({"coordinator"}), token=token)
         self.service = Service([*health_routes(self.health), metrics_route(self.metrics, self._refresh)])
         self._busy = BusyShare(workers, time.monotonic())
@@ -61,6 +66,7 @@ class Preprocessor:
         """Listen, then spawn the decode processes. Returns the ports as `{channel, http}`."""
         ports = {"channel": await self.channels.start(*channel), "http": await self.service.start(*http)}
         self.pool.start()
+        self.fetches.start()
         return ports
 
     def health(self) -> tuple[bool, dict[str, Any]]:
@@ -70,6 +76,8 @@ class Preprocessor:
         more: dict[str, Any] = {"state": state, "workers": self.pool.decoders}
         if not ready and not self.intake.is_draining and self.pool.last_failure:
             more |= {"state": "degraded", "problem": self.pool.last_failure}
+        if self.fetches.is_on:
+            more["fetcher"] = self.fetches.health
         return ready, more
 
     async def drain(self, seconds: float) -> None:
@@ -80,6 +88,7 @@ class Preprocessor:
         ends = loop.time() + seconds
         while self.intake.pending and loop.time() < ends:
             await asyncio.sleep(0.02)
+        await self.fetches.close()
         await self.pool.close()
         await self.channels.close()
         await self.service.close(timeout_s=1.0)
@@ -107,9 +116,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     workers = cores() if args.workers == "auto" else args.workers
     places = args.places or PLACES_PER_WORKER * workers
+    fetch = FetchRules(args.fetch_host, args.fetch_private) if args.fetch_host else None
 
     async def serve(stop: Stop) -> None:
-        preprocessor = Preprocessor(workers, places, token)
+        preprocessor = Preprocessor(workers, places, token, fetch)
         ports = await preprocessor.start(args.channel, args.http)
         log.info("preprocessor_started", **ports, workers=workers, places=places)
         announce(args, ports)
@@ -152,7 +162,36 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"images pending at once; default: {PLACES_PER_WORKER} per worker",
     )
+    parser.add_argument(
+        "--fetch-host",
+        type=_as_written(parse_host_rule),
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="images may be fetched by URL from this host (*: any public one); may be repeated; default: none",
+    )
+    parser.add_argument(
+        "--fetch-private",
+        type=_as_written(parse_network),
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="also at addresses of this private network; may be repeated; default: none",
+    )
     return parser
+
+
+def _as_written(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """An argument type that checks a text by `parse` and keeps it: the process that fetches reads it again."""
+
+    def checked(text: str) -> str:
+        try:
+            parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+        return text
+
+    return checked
 
 
 def _workers(text: str) -> int | str:

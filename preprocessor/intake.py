@@ -21,6 +21,7 @@ from crema.errors import CremaError
 from crema.host.channel import Buffer, Channel, ChannelLost
 from crema.names import LANES, Lane
 from preprocessor.cost import work_of
+from preprocessor.fetches import Fetches, Place, url_of
 from preprocessor.gate import Gate, Permit
 from preprocessor.header import check_bytes, read_header
 from preprocessor.meters import Meters
@@ -40,12 +41,14 @@ class Call:
     channel: Channel
     frame_id: int
     specs: tuple[Spec, ...]
-    permit: Permit
+    permit: Permit | Place
+    lane: Lane
     arrived_at: float
     deadline: float | None
     request_id: str
     traceparent: str | None
     job: Job | None = None
+    fetch_ms: float = 0.0
 
 
 def decode_budget_ms(remaining_ms: float) -> float:
@@ -57,12 +60,19 @@ class Intake:
     """The receiver of every channel that coordinators open."""
 
     def __init__(
-        self, pool: Pool, gate: Gate, meters: Meters, *, clock: Callable[[], float] = time.monotonic
+        self,
+        pool: Pool,
+        gate: Gate,
+        meters: Meters,
+        *,
+        fetches: Fetches | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_draining = False
         self._pool = pool
         self._gate = gate
         self._meters = meters
+        self._fetches = fetches or Fetches()
         self._clock = clock
         self._calls: dict[Channel, dict[int, Call]] = {}
 
@@ -74,7 +84,7 @@ class Intake:
     @property
     def pending(self) -> int:
         """Requests let in and not yet answered."""
-        return self._gate.pending
+        return self._gate.pending + self._fetches.pending
 
     # -- the Receiver's side ---------------------------------------------------------------------------------------
 
@@ -100,8 +110,10 @@ class Intake:
     def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
         """The image is here: look at its header, then queue it."""
         call = self._calls[channel].get(header["id"])
-        if call is None:
-            return
+        if call is not None:
+            self._image_came(call, payload)
+
+    def _image_came(self, call: Call, payload: Buffer) -> None:
         try:
             work = work_of(read_header(payload))
         except CremaError as error:
@@ -126,28 +138,53 @@ class Intake:
             lane = _lane(header.get("lane", "interactive"))
             remaining_ms = _remaining_ms(header.get("remaining_ms"))
             specs = _specs(header.get("specs"))
-            if payload_bytes == 0:
+            url = url_of(header, payload_bytes)
+            if payload_bytes == 0 and url is None:
                 raise CremaError("invalid_request", "the image is empty; send the bytes of an image file")
             check_bytes(payload_bytes)
             self._check_ready()
-            permit = self._gate.enter(payload_bytes, self._pool.expected_wait_ms())
+            permit: Permit | Place = (
+                self._gate.enter(payload_bytes, self._pool.expected_wait_ms())
+                if url is None
+                else self._fetches.enter()
+            )
         except CremaError as error:
             self._meters.refused(error, lane, self.is_draining)
             self._meters.answered(error.status, self._clock() - now)
             self._answer_error(channel, header["id"], error)
             return False
         deadline = None if remaining_ms is None else now + decode_budget_ms(remaining_ms) / 1000
-        self._calls[channel][header["id"]] = Call(
+        self._calls[channel][header["id"]] = call = Call(
             channel,
             header["id"],
             specs,
             permit,
+            lane,
             now,
             deadline,
             request_id=_text(header.get("request_id")) or "",
             traceparent=_text(header.get("traceparent")),
         )
+        if url is not None and isinstance(permit, Place):
+            permit.begin(url, deadline, call.request_id, partial(self._fetched, call))
+            return False
         return True
+
+    def _fetched(self, call: Call, image: Buffer, error: CremaError | None) -> None:
+        """The image of a `url` is here, or will not come. Only now it needs a place of the gate."""
+        call.fetch_ms = (self._clock() - call.arrived_at) * 1000
+        self._meters.fetched(call.fetch_ms)
+        if error is None:
+            try:
+                check_bytes(len(image))
+                call.permit = self._gate.enter(len(image), self._pool.expected_wait_ms())
+            except CremaError as refusal:
+                self._meters.refused(refusal, call.lane, self.is_draining)
+                error = refusal
+        if error is None:
+            self._image_came(call, image)
+        else:
+            self._finish(call, error)
 
     def _check_ready(self) -> None:
         if self.is_draining:
@@ -190,7 +227,7 @@ class Intake:
         job, call.job = call.job, None
         assert job is not None and job.answer is not None and job.started_at is not None
         timing = job.answer["timing"]
-        queue_ms = (job.started_at - call.arrived_at) * 1000
+        queue_ms = (job.started_at - call.arrived_at) * 1000 - call.fetch_ms
         self._meters.answered(200, total_s)
         self._meters.decoded(queue_ms, timing["decode_ms"], timing["resize_ms"])
         answer = {
@@ -203,6 +240,8 @@ class Intake:
             "timing": {"queue_ms": round(queue_ms, 3), **timing, "total_ms": round(total_s * 1000, 3)},
             "load": self._load(),
         }
+        if call.fetch_ms:
+            answer["timing"]["fetch_ms"] = round(call.fetch_ms, 3)
         _send(call.channel, answer, job.pixels)
         log.debug(
             "preprocessed",
@@ -221,6 +260,8 @@ class Intake:
             "error": error.as_wire(),
             "load": self._load(),
         }
+        if "limit" in error.extra:
+            answer["limit"] = error.extra["limit"]
         _send(channel, answer)
 
     def _load(self) -> dict[str, Any]:

@@ -18,7 +18,8 @@ class Meters:
         self._metrics = metrics
         self._by_code: dict[int, Any] = {}
         self._stages = {
-            stage: metrics.preprocess_seconds.labels(stage=stage) for stage in ("queue", "decode", "resize")
+            stage: metrics.preprocess_seconds.labels(stage=stage)
+            for stage in ("queue", "decode", "resize", "fetch")
         }
         self._request_seconds = metrics.request_seconds.labels(**_TIER)
         self.pending = metrics.pending.labels(**_TIER)
@@ -39,6 +40,10 @@ class Meters:
         self._stages["queue"].observe(queue_ms / 1000)
         self._stages["decode"].observe(decode_ms / 1000)
         self._stages["resize"].observe(resize_ms / 1000)
+
+    def fetched(self, fetch_ms: float) -> None:
+        """A fetch by URL ended, with an image or without."""
+        self._stages["fetch"].observe(fetch_ms / 1000)
 
     def refused(self, error: CremaError, lane: Lane, is_draining: bool) -> None:
         """A request was refused before it was let in; only refusals for want of room or for draining are counted here."""

@@ -14,6 +14,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, PrivateAttr
 
+from crema.host.config_fetch import FetchConfig
 from crema.host.config_names import DEFAULT_PACKAGES, name_mistakes, served_versions
 from crema.host.config_parts import (
     Address,
@@ -36,6 +37,7 @@ __all__ = [
     "ClusterConfig",
     "ConfigError",
     "CoordinatorConfig",
+    "FetchConfig",
     "ModelConfig",
     "Ports",
     "PreprocessorConfig",
@@ -75,6 +77,12 @@ _HINTS: Final[Mapping[str, str]] = MappingProxyType(
         "models.*.versions.*.ports": "ports: {channel: 7000, http: 7001}",
         "models.*.versions.*.ports.*": "ports: {channel: 7000, http: 7001}",
         "insecure": "insecure: true",
+        "fetch": "fetch: {enabled: true, hosts: [images.example.com]}",
+        "fetch.enabled": "enabled: true",
+        "fetch.hosts": "hosts: [images.example.com]",
+        "fetch.hosts[]": "images.example.com, or store.internal:9000",
+        "fetch.allow_private": "allow_private: [10.1.0.0/16]",
+        "fetch.allow_private[]": "10.1.0.0/16",
     }
 )
 
@@ -96,6 +104,7 @@ class ClusterConfig(Strict):
     """A model that is not named here serves its newest version."""
     insecure: bool = False
     """Allows listeners beyond loopback without keys."""
+    fetch: FetchConfig = Field(default_factory=FetchConfig)
 
     _source: YamlSource | None = PrivateAttr(default=None)
     _path: Path = PrivateAttr(default=Path())

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.call import MAX_IMAGES, Call, read_batch, read_call
+from coordinator.image_url import ImageUrl
 from coordinator.media import MAX_IMAGE_BYTES, Way
 from coordinator.options import Entry
 from coordinator.violations import Violations
@@ -89,6 +90,8 @@ def test_every_envelope_says_the_same(way: Way, body: bytes) -> None:
         ({"image": {"base64": "\u00e9\u00e9\u00e9\u00e9"}}, ["/image/base64"]),
         ({"image": {"base64": "data:image/jpeg;base64," + TEXT}}, ["/image/base64"]),
         ({"image": {"url": 5}}, ["/image/url"]),
+        ({"image": {"url": ""}}, ["/image/url"]),
+        ({"image": {"url": "http://x/" + "y" * 8184}}, ["/image/url"]),
         ({"image": {"base64": TEXT}, "images": []}, ["/images"]),
         ({"image": {"base64": TEXT}, "model": "tags", "deadline": 5}, ["/model", "/deadline"]),
         (
@@ -108,10 +111,12 @@ def test_bytes_in_msgpack_must_be_bin(value: Any) -> None:
 
 
 @pytest.mark.parametrize("way", ["json", "msgpack"])
-def test_a_url_is_refused_as_switched_off(way: Way) -> None:
+def test_a_url_is_an_image_that_is_not_here_yet(way: Way) -> None:
     members = {"image": {"url": "https://example.com/a.jpg"}}
     call, wrong = read(way, as_json(**members) if way == "json" else msgpack.packb(members))
-    assert (problem_of(call).code, problem_of(call).status, wrong) == ("url_fetch_disabled", 422, [])
+    [image] = call.images
+    assert isinstance(image, ImageUrl)
+    assert (image.url, wrong) == ("https://example.com/a.jpg", [])
 
 
 @pytest.mark.parametrize(
@@ -224,7 +229,7 @@ def test_what_is_wrong_with_one_image_of_a_batch_is_that_items_problem() -> None
         "fine",
         "invalid_request",
         "invalid_request",
-        "url_fetch_disabled",
+        "fine",
         "unsupported_media_type",
         "invalid_request",
     ]

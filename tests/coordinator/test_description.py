@@ -70,6 +70,7 @@ async def test_the_description_is_served_as_json(cluster: Cluster) -> None:
         ({"image": {}}, False),
         ({"image": TEXT}, False),
         ({"image": {"base64": TEXT, "url": "x"}}, False),
+        ({"image": {"url": ""}}, False),
         ({"image": {"base64": TEXT}, "model": "tags"}, False),
         ({"image": {"base64": TEXT}, "models": []}, False),
         ({"image": {"base64": TEXT}, "models": [{"as": "x"}]}, False),

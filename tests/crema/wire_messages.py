@@ -31,6 +31,19 @@ MESSAGES: dict[str, tuple[dict[str, Any], bytes]] = {
         },
         b"\xff\xd8\xff\xd9",
     ),
+    "preprocess_url": (
+        {
+            "v": 1,
+            "kind": "preprocess",
+            "id": 9,
+            "request_id": "req_2",
+            "remaining_ms": 4990.5,
+            "lane": "interactive",
+            "specs": [{"size": [224, 224], "fit": "cover", "filter": "bilinear"}],
+            "url": "https://images.example.com/a.jpg",
+        },
+        b"",
+    ),
     "preprocess_answer": (
         {
             "v": 1,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crema.host.config import Address, Ports
+from crema.host.config import Address, FetchConfig, Ports
 from deploy.child import Command
 from deploy.gpus import Placement
 from deploy.tiers import (
@@ -39,6 +39,24 @@ def test_a_tier_is_run_by_our_own_python_from_where_our_packages_lie() -> None:
     assert command.argv[:3] == (sys.executable, "-m", "preprocessor")
     assert (command.cwd / "preprocessor").is_dir() or (command.cwd / "crema").is_dir()
     assert (option(command, "--workers"), option(command, "--log-level")) == ("auto", "warning")
+
+
+def test_what_may_be_fetched_is_handed_over_only_where_fetching_is_switched_on() -> None:
+    hosts = {"hosts": ("a.example", "store.internal:9000"), "allow_private": ("10.1.0.0/16",)}
+    off = preprocessor_command(Ports(), 0, "auto", AROUND, FetchConfig(**hosts))
+    on = preprocessor_command(Ports(), 0, "auto", AROUND, FetchConfig(enabled=True, **hosts))
+    assert not any(argument.startswith("--fetch") for argument in off.argv)
+    assert on.argv[-6:] == (
+        *("--fetch-host", "a.example", "--fetch-host", "store.internal:9000"),
+        *("--fetch-private", "10.1.0.0/16"),
+    )
+
+
+def test_a_coordinator_takes_urls_only_where_fetching_is_switched_on() -> None:
+    address = Address("127.0.0.1", 0)
+    off = coordinator_command(Path("/r.json"), address, address, False, AROUND)
+    on = coordinator_command(Path("/r.json"), address, address, False, AROUND, True)
+    assert ("--fetch" in off.argv, "--fetch" in on.argv) == (False, True)
 
 
 def test_inner_ports_are_free_ones_on_loopback_unless_they_are_fixed() -> None:
