@@ -1,0 +1,90 @@
+"""Step `batch`: the same item gives the same answer alone, in any batch, in any place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from check.failure import StepFailed
+from check.items import Item
+from check.params_sets import mixed_params
+from check.probe import BatchRaised, Outcome
+from check.session import Params, is_rejected
+from check.steps.answers import first_difference, spoken
+from check.subject import Subject
+
+
+def check_batch(subject: Subject) -> str:
+    """Every size from 1 to max_size with mixed params; then single items once more after the largest batch."""
+    session, manifest = subject.session, subject.manifest
+    sets = mixed_params(manifest)
+    # what the model refuses alone may cost a batch its mates: that is the step `poison`
+    pool = [item for item in subject.pool if not is_rejected(session.alone(item))]
+    if not pool:
+        raise StepFailed("there is nothing to make batches of: the model refuses every example and probe")
+    for n in range(1, session.max_size + 1):
+        subject.progress(f"a batch of {n}")
+        # every item comes to stand in every place, beside others, with other params
+        items = [pool[(n + place) % len(pool)] for place in range(n)]
+        params = [sets[(n + place) % len(sets)] for place in range(n)]
+        _compare(subject, items, params)
+    largest = [pool[place % len(pool)] for place in range(session.max_size)]
+    for item in pool:
+        _outcomes(subject, largest, [{}] * len(largest))
+        again = session.alone_now(item)
+        if (found := first_difference(manifest, session.alone(item), again, item.tolerance)) is not None:
+            raise StepFailed(
+                f"after a batch of {session.max_size}, {item.name} alone {found}",
+                hint="keep nothing of a batch for the next one; copy what must outlive the call",
+            )
+        largest = largest[1:] + largest[:1]
+    return f"sizes 1 to {session.max_size}, {spoken(len(pool), 'item')}, {spoken(len(sets), 'set')} of params"
+
+
+def _compare(subject: Subject, items: Sequence[Item], params: Sequence[Params]) -> None:
+    n = len(items)
+    outcomes = _outcomes(subject, items, params)
+    alone = [subject.session.alone(item, one) for item, one in zip(items, params, strict=True)]
+    for place, (item, one) in enumerate(zip(items, params, strict=True)):
+        found = first_difference(subject.manifest, alone[place], outcomes[place], item.tolerance, one)
+        if found is not None:
+            moved = _other_place(outcomes, alone)
+            if moved is not None:
+                raise StepFailed(
+                    f"a batch of {n} is answered in another order: place {moved[0]} holds the answer of place {moved[1]}",
+                    hint="return one output per item, in the order of the batch",
+                )
+            with_ = f" with {one}" if one else ""
+            raise StepFailed(
+                f"in a batch of {n}, {item.name}{with_} in place {place} {found}; alone it does not",
+                hint="let no item's answer depend on its mates, its place or the batch's size",
+            )
+    moved = _other_place(outcomes, alone)
+    if moved is not None:
+        raise StepFailed(
+            f"a batch of {n} is answered in another order: place {moved[0]} holds the answer of place {moved[1]}",
+            hint="return one output per item, in the order of the batch",
+        )
+
+
+def _outcomes(subject: Subject, items: Sequence[Item], params: Sequence[Params]) -> list[Outcome]:
+    try:
+        return subject.session.run(items, params)
+    except BatchRaised as raised:
+        raise StepFailed(f"a batch of {len(items)}: {raised.code}: {raised}", detail=raised.detail) from None
+
+
+def _other_place(outcomes: Sequence[Outcome], alone: Sequence[Outcome]) -> tuple[int, int] | None:
+    """(place, place whose answer it holds) when the answers are exactly those of single items, in another order.
+
+    It finds an order that went wrong also among answers that all lie within the tolerance of each other.
+    """
+    wrong = [place for place in range(len(alone)) if outcomes[place] != alone[place]]
+    left = [alone[place] for place in wrong]
+    first: tuple[int, int] | None = None
+    for place in wrong:
+        if outcomes[place] not in left:
+            return None  # another number, not another place
+        left.remove(outcomes[place])
+        if first is None:
+            first = (place, next(at for at in wrong if alone[at] == outcomes[place]))
+    return first
