@@ -91,8 +91,8 @@ class Photos:
         except ChannelLost as error:
             raise PhotoRefused(f"the preprocessor is gone: {error}") from None
         if answer.get("status") != 200:
-            error = answer.get("error")
-            raise PhotoRefused(str(error.get("message") if isinstance(error, dict) else error))
+            said = answer.get("error")
+            raise PhotoRefused(str(said.get("message") if isinstance(said, dict) else said))
         (tensor,) = answer["tensors"]
         return np.frombuffer(payload, tensor["dtype"]).reshape(tensor["shape"])
 

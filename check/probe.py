@@ -141,15 +141,16 @@ class Probe:
             self._send(header, msgpack.packb(params))
         header = {"v": wire.WIRE_VERSION, "kind": "run", "id": self._batches, "n": len(items)}
         self._send(header, b"".join(items))
+        answer: dict[str, Any]
         try:
-            header, payload = self._receive(started + limit_s)
+            answer, payload = self._receive(started + limit_s)
         except TimeoutError:
             raise self._hung(f"a batch of {len(items)} was not answered within {limit_s:g} s") from None
         seconds = time.monotonic() - started
-        if (error := header.get("error")) is not None:
+        if (error := answer.get("error")) is not None:
             raise BatchRaised(error)
         outcomes, at = [], 0
-        for size in header["sizes"]:
+        for size in answer["sizes"]:
             outcomes.append(msgpack.unpackb(payload[at : at + size]))
             at += size
         return outcomes, seconds

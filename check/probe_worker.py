@@ -97,7 +97,7 @@ def main() -> None:
     at = arguments.index("--notes-fd")
     notes_fd = int(arguments[at + 1])
     os.set_inheritable(notes_fd, False)
-    guard = Guard(notes_fd, os.getcwd())
+    guard = Guard(notes_fd, os.getcwd())  # noqa: PTH109 - pathlib is slow to import, and nothing else needs it here
     is_apart = leave_network()
     # msgpack and the ring are ours: what they open is no news
     from crema import worker

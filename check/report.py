@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from check.development import development_python
 from check.digest import package_digest
 
 Status = Literal["ok", "failed", "skipped"]
@@ -74,11 +75,15 @@ class Report:
 
 
 def reports_folder(state: Path | None) -> Path:
-    """Where reports lie: in a cluster's state folder, else in the user's cache."""
+    """Where reports lie: in a cluster's state folder, else in the user's cache.
+
+    Those made while CREMA_ENV_PYTHON stands in for the packages' environments lie apart, and are found only then.
+    """
+    name = _FOLDER + ("-development" if development_python() else "")
     if state is not None:
-        return state / _FOLDER
+        return state / name
     cache = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/", ".cache")
-    return Path(cache, "crema", _FOLDER)
+    return Path(cache, "crema", name)
 
 
 def find_report(folder: Path, *, state: Path | None = None) -> Report | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -18,9 +16,6 @@ from check.session import Session
 from crema.host.light_ring import make_light_ring
 from crema.host.manifest import Manifest
 from crema.host.manifest_parts import ImageInput
-
-# As for `crema up`: one Python for all models, in tests and development. No environment is built then.
-PYTHON_VARIABLE: Final = "CREMA_ENV_PYTHON"
 
 Progress = Callable[[str], None]
 
@@ -140,9 +135,3 @@ class Subject:
         path = self.work / f"warmup-{self.manifest.name}-{self.manifest.version}.npz"
         np.savez(path, items=np.stack([np.frombuffer(item.pixels, dtype).reshape(shape) for item in items]))
         return path
-
-
-def development_python() -> Path | None:
-    """The interpreter that CREMA_ENV_PYTHON names, if it names one."""
-    named = os.environ.get(PYTHON_VARIABLE)
-    return Path(named) if named else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+from check.development import PYTHON_VARIABLE, development_python
 from check.failure import StepFailed
-from check.subject import PYTHON_VARIABLE, Subject, development_python
+from check.subject import Subject
 from crema.host.manifest import ManifestError
 from envs.builder import BuildError, build_environment, choose_profile
 from envs.interpreter import NoInterpreter
@@ -15,6 +18,10 @@ _SHOWN_PROBLEMS = 5
 def check_environment(subject: Subject) -> str:
     """Built unless it is there, and verified against its RECORD files."""
     if (python := development_python()) is not None:
+        if not os.access(python, os.X_OK):
+            raise StepFailed(
+                f"{PYTHON_VARIABLE} names {python}, which cannot be run", hint=f"unset {PYTHON_VARIABLE}"
+            )
         subject.python = python
         return f"{python} ({PYTHON_VARIABLE}); the package's own was not built"
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 
@@ -17,6 +18,7 @@ _SIZE_S = 0.4
 # A worker that grows in every one of these windows, and by this much in each, does not stop growing.
 _WINDOWS = 5
 _WINDOW_S = 0.3
+_WINDOW_BATCHES = 60
 _LEAST_GROWTH_BYTES = 512 * 1024
 # as the minion counts resources.memory_mb
 _MEGABYTE = 1 << 20
@@ -32,7 +34,7 @@ def check_memory(subject: Subject) -> str:
     batches = 0
     for _ in range(_WINDOWS):
         until = time.monotonic() + _WINDOW_S
-        while True:
+        for _ in range(_WINDOW_BATCHES):
             _seconds(subject, batch)
             batches += 1
             if time.monotonic() >= until:
@@ -45,7 +47,7 @@ def check_memory(subject: Subject) -> str:
             f"the worker takes {peak / _MEGABYTE:.0f} MB at batches of {session.max_size}; resources.memory_mb allows {allowed}",
             hint=f"memory_mb: {int(peak / _MEGABYTE * 1.25) + 1}, or a smaller batching.max_size",
         )
-    growth = [after - before for before, after in zip(sizes, sizes[1:], strict=False)]
+    growth = [after - before for before, after in itertools.pairwise(sizes)]
     if min(growth) >= _LEAST_GROWTH_BYTES:
         raise StepFailed(
             f"the worker leaks: it grew by {sum(growth) / _MEGABYTE:.1f} MB over {batches} equal batches of {session.max_size}",
@@ -93,7 +95,8 @@ def _seconds(subject: Subject, batch: list[Item]) -> float:
 
 def _median(subject: Subject, batch: list[Item]) -> float:
     _seconds(subject, batch)
-    began, seconds = time.monotonic(), []
+    began = time.monotonic()
+    seconds: list[float] = []
     while len(seconds) < _MOST_RUNS:
         seconds.append(_seconds(subject, batch))
         if len(seconds) >= _LEAST_RUNS and time.monotonic() - began >= _SIZE_S:
