@@ -197,7 +197,7 @@ class Probe:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(WorkerLost, OSError):
                 self._send({"v": wire.WIRE_VERSION, "kind": "close", "id": 0})
-            self._exits_within(_END_S)
+                self._exits_within(_END_S)
         self._end()
 
     # -- the process -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from check.probe import WorkerLost
 from check.session import Session
 from check.steps.answers import first_difference, spoken
 from check.subject import Subject
+from crema.host.manifest_parts import TensorInput
 from crema.host.package_paths import file_sha256, package_files
 
 _GUARDS = {
@@ -22,6 +23,8 @@ def check_load(subject: Subject) -> str:
     try:
         probe = session.probe
     except WorkerLost as lost:
+        if isinstance(subject.manifest.input, TensorInput):
+            _ = subject.examples  # the warm-up takes them as they are: what is wrong with one is the reason
         tried = refused_actions(session)
         reason = f"{lost}; {tried}" if tried else str(lost)
         raise StepFailed(reason, detail=lost.detail) from None

@@ -31,7 +31,7 @@ examples:
   - {{tensor: examples/ramp.npy, expect: examples/ramp.json, tolerance: 0.001}}
 """
 
-MODEL = '''
+MODEL = """
 import numpy as np
 
 
@@ -42,7 +42,7 @@ class Model:
     def predict(self, batch, params):
         values = batch[:, :32].mean(axis=1) * self.scale
         return [{"score": float(min(1.0, value * one["gain"]))} for value, one in zip(values, params)]
-'''
+"""
 
 RAMP = np.arange(64, dtype=np.uint8) * 4
 
