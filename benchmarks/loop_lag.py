@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import os
 import statistics
+import time
 from typing import Any, Final
 
 import uvloop
@@ -35,19 +36,20 @@ def p99(figures: list[float]) -> float:
 
 
 async def probe(minion: RunningMinion, seconds: float) -> list[float]:
-    """Milliseconds until the host answered, one figure per probe; counted from when it was due."""
+    """Milliseconds until the host answered, one figure per probe."""
     loop, late, waiting, done = asyncio.get_running_loop(), list[float](), 0, asyncio.Event()
 
-    def send(due: float) -> None:
+    def send() -> None:
         nonlocal waiting
         waiting += 1
+        sent_at = time.perf_counter()  # the loop's own clock ticks in milliseconds
 
         def on_answer(header: dict[str, Any] | None, payload: Buffer, error: Exception | None) -> None:
             nonlocal waiting
             waiting -= 1
             assert header is not None, error
             assert header["status"] == 400
-            late.append((loop.time() - due) * 1000)
+            late.append((time.perf_counter() - sent_at) * 1000)
             if not waiting:
                 done.set()
 
@@ -57,10 +59,9 @@ async def probe(minion: RunningMinion, seconds: float) -> list[float]:
     for number in range(int(seconds / EVERY_S)):
         due = began + number * EVERY_S
         await asyncio.sleep(max(0.0, due - loop.time()))
-        # a tick that this program itself was late for says nothing about the host
-        send(loop.time())
-    done.clear()
-    if waiting:
+        send()
+    while waiting:
+        done.clear()
         await done.wait()
     return late
 
