@@ -19,6 +19,9 @@ ALL = (
     "efficiency",
     "cpu_preset",
     "workers",
+    "minion_receive",
+    "loop_lag",
+    "memory_growth",
     "overload",
 )
 
