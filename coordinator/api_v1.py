@@ -18,15 +18,13 @@ from aiohttp import web
 from coordinator.answers import tenth
 from coordinator.body import BATCH, ONE_IMAGE, Limits, Watch, read_body
 from coordinator.call import Call, Image, read_batch, read_call
-from coordinator.directory import Directory
-from coordinator.fanout import Fanout
+from coordinator.fanout import Fanout, Ways
 from coordinator.gate import Gate
 from coordinator.media import Way
 from coordinator.merge import Merged, finish, merge
 from coordinator.model_list import describe
 from coordinator.options import no_options
 from coordinator.plan import Plan, Planner, Query
-from coordinator.router import Router
 from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
 from crema.errors import CremaError, problem, retry_after_seconds
@@ -37,6 +35,9 @@ from crema.host.service import SEGMENT, Route, problem_response
 # preprocessor's places to others.
 BATCH_WIDTH: Final = 8
 
+STICKY: Final = "X-Crema-Sticky"
+"""The header whose value always meets the same version, while a new one has its share of the traffic."""
+
 _encode_json = msgspec.json.Encoder().encode
 
 ReadCall = Callable[[Way, bytes, Violations], Call]
@@ -45,10 +46,10 @@ ReadCall = Callable[[Way, bytes, Violations], Call]
 class ApiV1:
     """The handlers of `/v1`."""
 
-    def __init__(self, directory: Directory, router: Router, gate: Gate, observer: Observer) -> None:
-        self._directory = directory
-        self._router = router
-        self._planner = Planner(directory)
+    def __init__(self, ways: Ways, gate: Gate, observer: Observer) -> None:
+        self._directory = ways.directory
+        self._ways = ways
+        self._planner = Planner(ways.directory)
         self._gate = gate
         self._observer = observer
         self._loop = asyncio.get_running_loop()
@@ -206,15 +207,17 @@ class ApiV1:
             if error.code == "overloaded":
                 self._observer.refused()
             raise _with_query(error, violations, query) from None
-        return list(call.images), self._planner.plan(query, call.sources, violations)
+        plan = self._planner.plan(query, call.sources, violations)
+        if plan.has_canaries:
+            plan = plan.for_caller(request.headers.get(STICKY) or visit.request_id)
+        return list(call.images), plan
 
     async def _run(
         self, visit: Visit, request_id: str, image: Buffer, plan: Plan, as_msgpack: bool
     ) -> Merged:
         """One image through the tiers. Raises CremaError when it could not be prepared."""
         fanout = Fanout(
-            self._directory,
-            self._router,
+            self._ways,
             plan,
             request_id=request_id,
             deadline=visit.started + plan.deadline_ms / 1000,
