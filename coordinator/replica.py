@@ -114,7 +114,7 @@ class Replica:
         if item_ms is not None and 0 <= item_ms < 60_000:
             self._item_ms += _WEIGHT * (item_ms - self._item_ms)
         if service_ms is not None:
-            before = self._service_ms
+            before, service_ms = self._service_ms, max(service_ms, 0.001)
             self._service_ms = before + _WEIGHT * (service_ms - before) if before else service_ms
 
     def refused(self, now: float, load: Any, retry_after_ms: float | None) -> None:
