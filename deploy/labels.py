@@ -11,14 +11,17 @@ def with_settled_labels(body: Mapping[str, Any], former: Mapping[str, Any] | Non
 
     A label that is new, or whose version is not listed any more, takes nothing away from anyone: it moves at once.
     """
+    wanted = body.get("models")
+    if not isinstance(wanted, dict):
+        return dict(body)
     models = {}
-    for name, model in body.get("models", {}).items():
+    for name, model in wanted.items():
         before = (former or {}).get("models", {}).get(name)
         if isinstance(model, dict) and isinstance(before, dict) and model.get("labels"):
             models[name] = {**model, "labels": _settled(model, before.get("labels") or {})}
         else:
             models[name] = model
-    return {**body, "models": models} if models else dict(body)
+    return {**body, "models": models}
 
 
 def _settled(model: dict[str, Any], before: Mapping[str, str]) -> dict[str, str]:
