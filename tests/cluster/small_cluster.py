@@ -60,10 +60,10 @@ def photo(number: int) -> bytes:
     return file.getvalue()
 
 
-def card(model: str, version: str) -> dict[str, Any]:
+def card(model: str, version: str, summary: str) -> dict[str, Any]:
     """As the routing file has it."""
     return {
-        "name": model, "version": version, "summary": "", "input": SPEC, "output": {"type": "json"}, "params": {},
+        "name": model, "version": version, "summary": summary, "input": SPEC, "output": {"type": "json"}, "params": {},
         "slo": {"p99_ms": 2000},
     }  # fmt: skip
 
@@ -110,6 +110,7 @@ class SmallCluster:
         self._preprocessor: Started
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self._revision = 0
+        self._shown = ""
         self._number = 0
 
     async def open(self) -> None:
@@ -149,11 +150,13 @@ class SmallCluster:
     def route(self, models: dict[str, dict[str, list[str]]], default: str | None = None) -> None:
         """Write the routing file: model → version → addresses."""
         self._revision += 1
+        # told apart by what /v1/models shows of it
+        self._shown = f"revision {self._revision}"
         rows = {
             model: model_row(
                 default or next(iter(versions)),
                 {
-                    version: version_row(replicas, card(model, version))
+                    version: version_row(replicas, card(model, version, self._shown))
                     for version, replicas in versions.items()
                 },
             )
@@ -162,14 +165,18 @@ class SmallCluster:
         write_routing(self.routing, rows, [self._preprocessor.address], [], self._revision)
 
     async def until_routed(self, model: str, version: str, replicas: int = 1) -> float:
-        """Until the coordinator shows so many connected replicas; how long that took."""
+        """Until the routing written last is in force with so many connected replicas; how long that took."""
         began = time.monotonic()
         async with asyncio.timeout(10):
             while True:
                 async with self._session.get(f"{self.url}/v1/models/{model}") as answer:
                     shown = await answer.json()
-                ready = {each["version"]: each["ready"] for each in shown.get("versions", [])}
-                if ready.get(version, 0) == replicas:
+                ready = [
+                    each["ready"]
+                    for each in shown.get("versions", [])
+                    if (each["version"], each["summary"]) == (version, self._shown)
+                ]
+                if ready == [replicas]:
                     return time.monotonic() - began
                 await asyncio.sleep(0.01)
 
