@@ -11,6 +11,8 @@ from typing import Any, Final
 # Weight of one answer in a replica's mean times.
 _WEIGHT: Final = 0.2
 _UNKNOWN_ITEM_MS: Final = 1.0
+_OTHERS_WEIGHT: Final = 0.05
+_MOST_OTHERS: Final = 16.0
 # A replica that is new or comes back begins with this share of an equal's choices and has all of them after so long.
 SLOW_START_S: Final = 10.0
 SLOW_START_SHARE: Final = 0.1
@@ -26,6 +28,7 @@ class Replica:
 
     __slots__ = (
         "_item_ms",
+        "_others",
         "_reported_at",
         "_service_ms",
         "_trial_at",
@@ -64,6 +67,8 @@ class Replica:
         # sent since the last report: the report does not count them yet
         self._unreported = 0
         self._item_ms = _UNKNOWN_ITEM_MS
+        # how many times ours it holds: other coordinators send while we do
+        self._others = 1.0
         # from sending to the answer without the time in the queue; 0: unknown
         self._service_ms = 0.0
         self.heard_at = -math.inf
@@ -137,7 +142,7 @@ class Replica:
     def predicted_wait_ms(self, now: float) -> float:
         """How long a request sent now would wait: the last report, run down by the time since, plus what we sent since."""
         reported = self._wait_ms - (now - self._reported_at) * 1000
-        return (reported if reported > 0 else 0.0) + self._unreported * self._item_ms
+        return (reported if reported > 0 else 0.0) + self._unreported * self._item_ms * self._others
 
     def weight(self, now: float) -> float:
         """Its share of an equal's choices: less than 1 while it starts slowly."""
@@ -196,5 +201,9 @@ class Replica:
             self._wait_ms = wait_ms
             self._reported_at = now
             self._unreported = 0
+            pending = load.get("pending")
+            if type(pending) is int and self.outstanding > 0:
+                times = min(max(pending / self.outstanding, 1.0), _MOST_OTHERS)
+                self._others += _OTHERS_WEIGHT * (times - self._others)
         elif self._unreported > self.outstanding:
             self._unreported = self.outstanding

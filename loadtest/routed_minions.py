@@ -112,7 +112,7 @@ class Minion:
     def _load(self) -> dict[str, float]:
         now = self._time.now
         wait_s = self._gate.wait_s(now, self._batcher.ahead("interactive"), self._in_flight.free_at(now))
-        return {"expected_wait_ms": wait_s * 1000}
+        return {"pending": self._gate.pending, "places": self._gate.places, "expected_wait_ms": wait_s * 1000}
 
     def _pump(self) -> None:
         now = self._time.now

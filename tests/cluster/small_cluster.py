@@ -48,7 +48,8 @@ class Toy:
         pass
     def predict(self, batch, params):
         time.sleep({sleep_s})
-        return [{{"number": int(i[4, 4, 0]) << 16 | int(i[4, 4, 1]) << 8 | int(i[4, 4, 2])}} for i in batch]
+        numbers = [int(i[4, 4, 0]) << 16 | int(i[4, 4, 1]) << 8 | int(i[4, 4, 2]) for i in batch]
+        return [{{"number": number, "version": "{version}"}} for number in numbers]
 """
 SPEC = {"kind": "image", "size": [8, 8], "fit": "cover", "filter": "bilinear"}
 
@@ -130,11 +131,11 @@ class SmallCluster:
         if not package.exists():
             (package / "examples").mkdir(parents=True)
             (package / "model.yaml").write_text(CARD.format(name=model, version=version))
-            (package / "model.py").write_text(MODEL.format(sleep_s=sleep_s))
+            (package / "model.py").write_text(MODEL.format(sleep_s=sleep_s, version=version))
             (package / "CHANGES.md").write_text(f"# {version}\n\nFirst.\n")
             (package / "requirements.in").write_text("")
             (package / "examples" / "one.png").write_bytes(photo(1))
-            (package / "examples" / "one.json").write_text('{"number": 1}')
+            (package / "examples" / "one.json").write_text(json.dumps({"number": 1, "version": version}))
         started = await self._start(
             "minion", "--package", str(package), "--python", sys.executable, "--channel", "127.0.0.1:0",
             "--http", "127.0.0.1:0",
@@ -218,12 +219,12 @@ class SmallCluster:
                 await asyncio.gather(*calls)
 
     def assert_ledger(self, allowed: frozenset[int] = frozenset({200})) -> None:
-        """Every call has ended as allowed, and every output is that of its own photo."""
+        """Every call has ended as allowed, and every output is that of its own photo and of the version that it names."""
         for each in self.ended:
             assert each.status in allowed, each
             for part in each.body.get("results", {}).values():
                 if part["status"] == "ok":
-                    assert part["output"] == {"number": each.number}, each
+                    assert part["output"] == {"number": each.number, "version": part["version"]}, each
 
     async def _start(self, tier: str, *arguments: str) -> Started:
         def start() -> Started:

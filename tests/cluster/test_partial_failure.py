@@ -59,7 +59,7 @@ async def test_one_of_three_minions_costs_only_its_own_part(cluster: SmallCluste
         assert ended.seconds < DEADLINE_MS / 1000 + 0.3
         parts = ended.body["results"]
         for model in ("b", "c"):
-            assert parts[model]["output"] == {"number": ended.number}
+            assert parts[model]["output"] == {"number": ended.number, "version": "1.0"}
             assert (parts[model]["version"], parts[model]["timing"]["batch_size"]) == ("1.0", 1)
         return str(parts["a"]["error"]["code"]) if parts["a"]["status"] == "error" else "ok"
 

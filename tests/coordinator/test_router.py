@@ -189,3 +189,18 @@ def test_patience_is_three_times_the_predicted_finish_and_a_quarter_of_a_second_
     made.sent(0.0)
     made.answered(0.0, load(200), 10.0, 40.0)
     assert made.patience_s(0.0, 900.0) == pytest.approx(3 * 0.24)
+
+
+def test_what_other_coordinators_send_counts_too_where_the_replica_holds_more_than_ours() -> None:
+    def wait_ms(pending: int) -> float:
+        made = fresh()
+        for _ in range(200):
+            made.sent(0.0)
+            made.sent(0.0)
+            made.answered(0.0, {"pending": pending, "expected_wait_ms": 0}, 5.0)
+            made.given_up(0.0)
+        made.sent(0.0)
+        return made.predicted_wait_ms(0.0)
+
+    assert wait_ms(1) == pytest.approx(5.0, rel=0.01)
+    assert wait_ms(4) == pytest.approx(20.0, rel=0.01)
