@@ -20,10 +20,10 @@ def run(times: list[float], load: float, seconds: float = 3.0, coordinators: int
     [
         (2, 1, 0.8, 5.0),
         (2, 4, 0.8, 5.0),
-        (8, 1, 0.95, 3.0),
-        (8, 4, 0.95, 3.0),
-        (64, 1, 0.9, 1.3),
-        (64, 4, 0.9, 1.3),
+        (8, 1, 0.95, 2.5),
+        (8, 4, 0.95, 2.5),
+        pytest.param(64, 1, 0.9, 1.3, marks=pytest.mark.slow),
+        pytest.param(64, 4, 0.9, 1.3, marks=pytest.mark.slow),
     ],
 )
 def test_equal_replicas_refuse_nobody(count: int, coordinators: int, load: float, seconds: float) -> None:
@@ -36,7 +36,7 @@ def test_equal_replicas_refuse_nobody(count: int, coordinators: int, load: float
 @pytest.mark.parametrize("coordinators", [1, 4])
 @pytest.mark.parametrize("count", [2, 8])
 def test_one_replica_at_half_speed_costs_nobody_a_refusal(count: int, coordinators: int) -> None:
-    found = run([2.0, *[1.0] * (count - 1)], 0.8, 4.0, coordinators)
+    found = run([2.0, *[1.0] * (count - 1)], 0.8, 2.5, coordinators)
     assert found.refused_share <= 0.001
     assert found.attempts_per_request <= 1.1
     assert found.sent_to[0] > 0, "a replica at half speed is slow, not broken"
@@ -44,13 +44,13 @@ def test_one_replica_at_half_speed_costs_nobody_a_refusal(count: int, coordinato
 
 @pytest.mark.parametrize("coordinators", [1, 4])
 def test_half_too_much_is_refused_and_little_more(coordinators: int) -> None:
-    found = run([1.0] * 8, 1.5, 2.5, coordinators)
+    found = run([1.0] * 8, 1.5, 1.6, coordinators)
     assert found.refused_share <= 1 / 3 + 0.02
     assert found.attempts_per_request <= 1.1
 
 
 def test_ten_times_too_much_does_not_multiply_the_attempts() -> None:
-    assert run([1.0] * 4, 10.0, 1.5).attempts_per_request <= 1.1
+    assert run([1.0] * 2, 10.0, 1.3).attempts_per_request <= 1.1
 
 
 def test_a_replica_that_becomes_ten_times_slower_is_left_out_within_five_seconds() -> None:
