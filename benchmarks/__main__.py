@@ -23,6 +23,7 @@ ALL = (
     "loop_lag",
     "memory_growth",
     "overload",
+    "routing",
 )
 
 

@@ -18,8 +18,7 @@ from aiohttp import web
 from coordinator.answers import tenth
 from coordinator.body import BATCH, ONE_IMAGE, Limits, Watch, read_body
 from coordinator.call import Call, Image, read_batch, read_call
-from coordinator.directory import Directory
-from coordinator.fanout import Fanout
+from coordinator.fanout import Fanout, Ways
 from coordinator.gate import Gate
 from coordinator.image_url import ImageUrl
 from coordinator.media import Way
@@ -27,7 +26,6 @@ from coordinator.merge import Merged, finish, merge
 from coordinator.model_list import describe
 from coordinator.options import no_options
 from coordinator.plan import Plan, Planner, Query
-from coordinator.router import Router
 from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
 from crema.errors import CremaError, problem, retry_after_seconds
@@ -38,6 +36,9 @@ from crema.host.whole_answer import WholeAnswer
 # Photos of one batch call that are under way at once: enough to fill a minion's batches, few enough to leave the
 # preprocessor's places to others.
 BATCH_WIDTH: Final = 8
+
+STICKY: Final = "X-Crema-Sticky"
+"""The header whose value always meets the same version, while a new one has its share of the traffic."""
 
 _encode_json = msgspec.json.Encoder().encode
 
@@ -51,19 +52,11 @@ ReadCall = Callable[[Way, bytes, Violations], Call]
 class ApiV1:
     """The handlers of `/v1`."""
 
-    def __init__(
-        self,
-        directory: Directory,
-        router: Router,
-        gate: Gate,
-        observer: Observer,
-        *,
-        can_fetch: bool = False,
-    ) -> None:
+    def __init__(self, ways: Ways, gate: Gate, observer: Observer, *, can_fetch: bool = False) -> None:
         self.can_fetch = can_fetch
-        self._directory = directory
-        self._router = router
-        self._planner = Planner(directory)
+        self._directory = ways.directory
+        self._ways = ways
+        self._planner = Planner(ways.directory)
         self._gate = gate
         self._observer = observer
         self._loop = asyncio.get_running_loop()
@@ -227,15 +220,17 @@ class ApiV1:
             image.disabled() if isinstance(image, ImageUrl) and not self.can_fetch else image
             for image in call.images
         ]
-        return images, self._planner.plan(query, call.sources, violations)
+        plan = self._planner.plan(query, call.sources, violations)
+        if plan.has_canaries:
+            plan = plan.for_caller(request.headers.get(STICKY) or visit.request_id)
+        return images, plan
 
     async def _run(
         self, visit: Visit, request_id: str, image: Buffer | ImageUrl, plan: Plan, as_msgpack: bool
     ) -> Merged:
         """One image through the tiers. Raises CremaError when it could not be prepared."""
         fanout = Fanout(
-            self._directory,
-            self._router,
+            self._ways,
             plan,
             request_id=request_id,
             deadline=visit.started + plan.deadline_ms / 1000,

@@ -13,9 +13,9 @@ import structlog
 from coordinator.api_v1 import ApiV1
 from coordinator.description import description_routes
 from coordinator.directory import Directory
+from coordinator.fanout import Ways
 from coordinator.gate import Gate
 from coordinator.journal import Journal
-from coordinator.router import Router
 from coordinator.visit import TIER, Observer
 from crema.host.metrics import Metrics
 from crema.host.service import Route, Service, health_routes, metrics_route
@@ -40,13 +40,14 @@ class App:
         can_fetch: bool = False,
     ) -> None:
         self.directory = Directory(routing, token=token)
+        self.ways = Ways(self.directory)
         self.gate = Gate()
         self.metrics = Metrics()
         self.journal = Journal(TIER) if journal is None else journal
         self.is_draining = False
         self._follower: asyncio.Task[None] | None = None
         self.observer = Observer(self.metrics, self.journal, self.gate)
-        self.api = ApiV1(self.directory, Router(), self.gate, self.observer, can_fetch=can_fetch)
+        self.api = ApiV1(self.ways, self.gate, self.observer, can_fetch=can_fetch)
         self.public = Service(self.public_routes(), cancels_handlers=True)
         self.operations = Service(self.operations_routes())
 
@@ -114,4 +115,6 @@ class App:
 
     def _refresh_metrics(self) -> None:
         self.observer.refresh()
+        for outcome, count in self.ways.tries.counted().items():
+            self.metrics.retries_total.labels(outcome=outcome).inc(count)
         self.metrics.ready.labels(tier=TIER, model="", version="").set(1 if self.readiness()[0] else 0)

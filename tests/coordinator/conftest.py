@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from coordinator.api_v1 import STICKY
 from coordinator.app import App
 from coordinator.journal import Journal
 from tests.coordinator.stub_tiers import (
@@ -26,6 +27,9 @@ from tests.coordinator.stub_tiers import (
 
 TAGS = {"tags": [{"name": "beach", "confidence": 0.982}]}
 CAPTION = {"caption": {"text": "a beach", "confidence": 0.5}}
+
+# A caller whose share of tags is not the canary's, so that no test meets it by chance.
+PROMOTED = "not a canary"
 
 PARAMS = {
     "max_tags": {"type": "integer", "default": 30, "minimum": 1, "maximum": 100},
@@ -101,7 +105,7 @@ class Cluster:
         ports = await self.app.start(("127.0.0.1", 0), ("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{ports['public']}"
         self.operations_url = f"http://127.0.0.1:{ports['operations']}"
-        self._session = aiohttp.ClientSession(auto_decompress=False)
+        self._session = aiohttp.ClientSession(auto_decompress=False, headers={STICKY: PROMOTED})
         async with asyncio.timeout(5):
             while not self.app.readiness()[0]:
                 await asyncio.sleep(0.005)

@@ -137,7 +137,7 @@ async def test_thirty_two_images_are_answered_in_order_a_few_at_a_time(cluster: 
 
     def watch(header: Any, payload: Any) -> Any:
         nonlocal most
-        most = max(most, cluster.app.directory.preprocessors[0].client.outstanding)
+        most = max(most, cluster.app.directory.preprocessors.all[0].client.outstanding)
         return cluster.preprocessor.prepare(header, payload)
 
     cluster.preprocessor.behaviour = watch
