@@ -13,6 +13,7 @@ import structlog
 from coordinator.api_v1 import ApiV1
 from coordinator.description import description_routes
 from coordinator.directory import Directory
+from coordinator.docs_page import docs_routes
 from coordinator.gate import Gate
 from coordinator.journal import Journal
 from coordinator.router import Router
@@ -45,7 +46,7 @@ class App:
 
     def public_routes(self) -> list[Route]:
         """What callers reach. Nothing of operations is among it."""
-        return [*self.api.routes, *health_routes(self.readiness), *description_routes()]
+        return [*self.api.routes, *health_routes(self.readiness), *description_routes(), *docs_routes()]
 
     def operations_routes(self) -> list[Route]:
         """What operators reach."""
