@@ -199,6 +199,7 @@ class ApiV1:
             if gate.is_full:
                 gate.enter()
             way, body = await read_body(request, limits, Watch(hold, check, deadline))
+            visit.body_ms = (monotonic() - visit.started) * 1000
             gate.enter()
             visit.is_inside = True
             call = read(way, body, violations)
@@ -206,7 +207,9 @@ class ApiV1:
             if error.code == "overloaded":
                 self._observer.refused()
             raise _with_query(error, violations, query) from None
-        return list(call.images), self._planner.plan(query, call.sources, violations)
+        plan = self._planner.plan(query, call.sources, violations)
+        visit.lane = plan.lane
+        return list(call.images), plan
 
     async def _run(
         self, visit: Visit, request_id: str, image: Buffer, plan: Plan, as_msgpack: bool
@@ -231,6 +234,7 @@ class ApiV1:
         visit.image = fanout.image
         if fanout.failure is not None:
             raise fanout.failure
+        answered = monotonic()
         parts = [part for part in fanout.parts if part is not None]
         for part in parts:
             finish(part, as_msgpack)
@@ -240,6 +244,7 @@ class ApiV1:
             "total_ms": tenth((monotonic() - visit.started) * 1000),
         }
         merged = merge(request_id, parts, fanout.image, timing)
+        visit.merge_ms = (monotonic() - answered) * 1000
         if merged.code == "partial":
             self._observer.partial()
         return merged

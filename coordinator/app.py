@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -26,7 +28,22 @@ EXIT_WITHIN_S: Final = 29.0
 # A coordinator nobody has called for this long has nobody to keep waiting for when it stops.
 QUIET_S: Final = 10.0
 
+# Between the last accepted connection and the end of the idle ones.
+LINGER_S: Final = 0.3
+FRESH_S: Final = 0.5
+
+Address = tuple[str, int]
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedListeners:
+    """What one of several processes is given: two sockets that listen already, and where its own health is asked."""
+
+    public: socket.socket
+    operations: socket.socket
+    http: Address
 
 
 class App:
@@ -38,11 +55,13 @@ class App:
         self.metrics = Metrics()
         self.journal = Journal(TIER) if journal is None else journal
         self.is_draining = False
-        self._follower: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.observer = Observer(self.metrics, self.journal, self.gate)
         self.api = ApiV1(self.directory, Router(), self.gate, self.observer)
         self.public = Service(self.public_routes(), cancels_handlers=True)
         self.operations = Service(self.operations_routes())
+        self.own = Service(health_routes(self.readiness))
+        """The health of this process alone, where others share its listeners."""
 
     def public_routes(self) -> list[Route]:
         """What callers reach. Nothing of operations is among it."""
@@ -53,14 +72,26 @@ class App:
         return [metrics_route(self.metrics, self._refresh_metrics), *health_routes(self.readiness)]
 
     async def start(
-        self, listen: tuple[str, int], operations: tuple[str, int], *, reuse_port: bool = False
+        self, listen: Address, operations: Address, *, shared: SharedListeners | None = None
     ) -> dict[str, int]:
-        """Listen and begin to follow the routing file; returns the ports. Ready once the replicas are connected."""
-        ports = {
-            "public": await self.public.start(*listen, reuse_port=reuse_port),
-            "operations": await self.operations.start(*operations),
-        }
-        self._follower = asyncio.get_running_loop().create_task(self.directory.run())
+        """Listen and begin to follow the routing file; returns the ports. Ready once the replicas are connected.
+
+        One of several processes listens on what they have in common (`shared`), and on a port of its own for its health.
+        """
+        loop = asyncio.get_running_loop()
+        if shared is None:
+            ports = {
+                "public": await self.public.start(*listen),
+                "operations": await self.operations.start(*operations),
+            }
+        else:
+            ports = {
+                "public": await self.public.start(*listen, listening=shared.public),
+                "operations": await self.operations.start(*operations, listening=shared.operations),
+                "http": await self.own.start(*shared.http),
+            }
+            self._tasks.append(loop.create_task(self._keep_metrics_fresh()))
+        self._tasks.append(loop.create_task(self.directory.run()))
         return ports
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -92,19 +123,29 @@ class App:
         begun = monotonic()
         while monotonic() < begun + grace_s and not is_abandoned():
             await asyncio.sleep(min(0.1, grace_s))
+        # who connected at the last moment still has a request to send
+        self.public.stop_listening()
+        await asyncio.sleep(min(LINGER_S, grace_s))
         left_s = min(DRAIN_S, EXIT_WITHIN_S - (monotonic() - begun))
         try:
             async with asyncio.timeout(left_s + 0.5):
                 await self.public.close(left_s)
         except TimeoutError:
             log.warning("drain_cut_short", in_flight=self.gate.requests)
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.directory.close()
         await self.operations.close(1.0)
+        await self.own.close(1.0)
         self.journal.flush()
         log.info("drained")
+
+    async def _keep_metrics_fresh(self) -> None:
+        """Counts are where the siblings read them at once; what is a state (pending, ready) is brought there here."""
+        while True:
+            self._refresh_metrics()
+            await asyncio.sleep(FRESH_S)
 
     def _refresh_metrics(self) -> None:
         self.observer.refresh()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from crema.host.config import Address, Ports
+from crema.host.metrics import SHARED_FOLDER_VARIABLE
 from crema.host.tier import TOKEN_VARIABLE
 from deploy.child import Command
 from deploy.gpus import Placement
@@ -80,17 +82,46 @@ def bench_command(package_dir: Path, python: Path, placement: Placement, warmup:
     return Command(argv, _ROOT, environment)
 
 
+@dataclass(frozen=True, slots=True)
+class SharedDoor:
+    """What several coordinator processes have in common: two listening sockets, and the folder of their figures."""
+
+    public: socket.socket
+    operations: socket.socket
+    metrics: Path
+
+    def close(self) -> None:
+        """Let go of the sockets; the processes have them still."""
+        self.public.close()
+        self.operations.close()
+
+
 def coordinator_command(
-    routing: Path, listen: Address, operations: Address, shares_port: bool, around: Surroundings
+    routing: Path,
+    listen: Address,
+    operations: Address,
+    log_sample: float,
+    around: Surroundings,
+    door: SharedDoor | None = None,
 ) -> Command:
-    """One process of the coordinator; with `shares_port` several listen on the one public port."""
-    return _command(
+    """One process of the coordinator; with `door` it is one of several, with a health port of its own."""
+    command = _command(
         "coordinator", around,
         "--routing", str(routing),
         "--listen", str(listen),
         "--operations", str(operations),
-        *(("--reuse-port",) if shares_port else ()),
+        *(("--log-sample", str(log_sample)) if log_sample < 1 else ()),
     )  # fmt: skip
+    if door is None:
+        return command
+    fds = (door.public.fileno(), door.operations.fileno())
+    argv = (
+        *command.argv,
+        "--listen-fd", str(fds[0]),
+        "--operations-fd", str(fds[1]),
+        "--http", f"{LOOPBACK}:0",
+    )  # fmt: skip
+    return Command(argv, command.cwd, {**command.env, SHARED_FOLDER_VARIABLE: str(door.metrics)}, fds)
 
 
 def _command(tier: str, around: Surroundings, *arguments: str) -> Command:
@@ -105,6 +136,8 @@ def _environment(scratch: Path) -> dict[str, str]:
     inherited["TMPDIR"] = str(scratch)
     # bytecode halves the time that a model's imports take
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    # only processes that are one tier together share their figures
+    inherited.pop(SHARED_FOLDER_VARIABLE, None)
     return inherited
 
 
