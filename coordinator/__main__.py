@@ -80,13 +80,15 @@ def main() -> None:
     async def live(stop: Stop) -> None:
         journal = Journal(TIER, is_on=args.log_level in ("debug", "info"), sample=args.log_sample)
         app = App(args.routing, token=cluster_token(), journal=journal)
-        announce(args, await app.start(args.listen, args.operations, shared=_inherited(args)))
+        shared = _inherited(args)
+        announce(args, await app.start(args.listen, args.operations, shared=shared))
         # what stands now stands for good, and a request leaves no cycles: the collector need not look at it again and again
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         await stop.wait()
         # on loopback no load balancer stands in front: without callers there is nobody to turn away gently
-        is_unused = is_loopback(args.listen[0]) and app.is_quiet()
+        # (the siblings' callers may come here at any moment)
+        is_unused = shared is None and is_loopback(args.listen[0]) and app.is_quiet()
         await app.drain(0.0 if is_unused or stop.is_final else args.grace_s, lambda: is_orphan(args))
 
     run(TIER, args, live)

@@ -182,6 +182,10 @@ class ApiV1:
     ) -> tuple[list[Image], Plan]:
         """The images and the plan of a call. Raises CremaError for the whole call; takes a permit."""
         gate = self._gate
+        if not self._directory.is_loaded:
+            raise CremaError(
+                "not_ready", "this coordinator has not read its routing yet; try again", retry_after_ms=1000
+            )
         query = self._planner.query(request.rel_url.raw_query_string)
         deadline_ms = query.options.deadline_ms
 

@@ -31,6 +31,7 @@ QUIET_S: Final = 10.0
 # Between the last accepted connection and the end of the idle ones.
 LINGER_S: Final = 0.3
 FRESH_S: Final = 0.5
+SETTLE_S: Final = 1.0
 
 Address = tuple[str, int]
 
@@ -79,19 +80,21 @@ class App:
         One of several processes listens on what they have in common (`shared`), and on a port of its own for its health.
         """
         loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self.directory.run()))
         if shared is None:
             ports = {
                 "public": await self.public.start(*listen),
                 "operations": await self.operations.start(*operations),
             }
         else:
+            # callers are taken from those who serve already: not before this process can serve them too
+            await self._until_ready(SETTLE_S)
             ports = {
                 "public": await self.public.start(*listen, listening=shared.public),
                 "operations": await self.operations.start(*operations, listening=shared.operations),
                 "http": await self.own.start(*shared.http),
             }
             self._tasks.append(loop.create_task(self._keep_metrics_fresh()))
-        self._tasks.append(loop.create_task(self.directory.run()))
         return ports
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -140,6 +143,12 @@ class App:
         await self.own.close(1.0)
         self.journal.flush()
         log.info("drained")
+
+    async def _until_ready(self, patience_s: float) -> None:
+        """Until ready, or until `patience_s` has passed: on a cluster's first start there is nothing to connect to."""
+        begun = monotonic()
+        while not self.readiness()[0] and monotonic() < begun + patience_s:
+            await asyncio.sleep(0.01)
 
     async def _keep_metrics_fresh(self) -> None:
         """Counts are where the siblings read them at once; what is a state (pending, ready) is brought there here."""

@@ -41,6 +41,7 @@ class Callers:
 
     def __init__(self, url: str, photo: bytes) -> None:
         self.statuses: Counter[int | str] = Counter()
+        self.told: list[str] = []
         self._url = url
         self._photo = photo
         self._is_over = threading.Event()
@@ -65,6 +66,7 @@ class Callers:
                     self.statuses[response.status] += 1
             except urllib.error.HTTPError as refusal:
                 self.statuses[refusal.code] += 1
+                self.told.append(refusal.read().decode())
             except OSError as error:
                 self.statuses[type(error).__name__] += 1
             time.sleep(0.005)
@@ -94,7 +96,7 @@ def test_one_that_drains_loses_nothing_and_is_started_again(cluster: RunningClus
         os.kill(victim, signal.SIGTERM)
         cluster.wait(lambda: not is_alive(victim), "the drained process to end")
         cluster.wait_all_ready()
-    assert set(callers.statuses) == {200}
+    assert set(callers.statuses) == {200}, callers.told
     assert callers.statuses[200] > 20
     assert victim not in cluster.pids("coordinator")
 
