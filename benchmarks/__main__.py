@@ -13,6 +13,7 @@ ALL = (
     "codec",
     "page_faults",
     "fanout",
+    "processes",
     "decode",
     "minion_cpu",
     "efficiency",

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, Final
 
 import structlog
+from aiohttp import web
 
 from coordinator.api_v1 import ApiV1
 from coordinator.description import description_routes
@@ -19,9 +20,9 @@ from coordinator.docs_page import docs_routes
 from coordinator.gate import Gate
 from coordinator.journal import Journal
 from coordinator.router import Router
-from coordinator.visit import TIER, Observer
-from crema.host.metrics import Metrics
-from crema.host.service import Route, Service, health_routes, metrics_route
+from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
+from crema.host.metrics import CONTENT_TYPE, Metrics
+from crema.host.service import Route, Service, health_routes
 
 DRAIN_S: Final = 25.0
 EXIT_WITHIN_S: Final = 29.0
@@ -70,7 +71,17 @@ class App:
 
     def operations_routes(self) -> list[Route]:
         """What operators reach."""
-        return [metrics_route(self.metrics, self._refresh_metrics), *health_routes(self.readiness)]
+        return [
+            Route("GET", "/metrics", self._show_metrics),
+            *health_routes(self.readiness),
+        ]
+
+    async def _show_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The figures of this process, or of all of them: then once the others have written theirs down."""
+        if self.metrics.shared_folder is not None:
+            await asyncio.sleep(2 * COUNTED_WITHIN_S)
+        self._refresh_metrics()
+        return web.Response(body=self.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     async def start(
         self, listen: Address, operations: Address, *, shared: SharedListeners | None = None

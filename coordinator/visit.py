@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from crema.host.service import request_id_of
 TIER: Final = "coordinator"
 # The status that metrics and the journal show for a caller who left before the answer.
 CALLER_LEFT: Final = 499
+# Of several processes each keeps its counts in a file that the others read; writing them one by one is dear.
+COUNTED_WITHIN_S: Final = 0.02
 
 
 class Visit:
@@ -70,8 +73,9 @@ class Observer:
         # (model, version, status) → calls since the metrics were last read; ("", "", status) is the whole call
         self._counted: dict[tuple[str, str, int], int] = {}
         self._counters: dict[tuple[str, str, int], Counter] = {}
-        # siblings read what this process keeps in its file: there the counts stand at once
-        self._counts_at_once = metrics.shared_folder is not None
+        # siblings read what this process keeps in its file: there the counts stand a moment later
+        self._is_read_by_siblings = metrics.shared_folder is not None
+        self._timer: asyncio.TimerHandle | None = None
         self._seconds = metrics.request_seconds.labels(tier=TIER, model="", version="")
         self._refused = metrics.refused_total.labels(
             tier=TIER, model="", version="", reason="full", lane="interactive"
@@ -98,12 +102,13 @@ class Observer:
         for part in visit.parts:
             key = (part.model, part.version, 200 if part.error is None else part.error.status)
             counted[key] = counted.get(key, 0) + 1
-        if self._counts_at_once:
-            self._count()
+        if self._is_read_by_siblings and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(COUNTED_WITHIN_S, self._count)
         if self._journal.wants(visit.is_plain):
             self._journal.write(event_of(visit, took_s))
 
     def _count(self) -> None:
+        self._timer = None
         counted, self._counted = self._counted, {}
         for key, count in counted.items():
             counter = self._counters.get(key)
@@ -117,6 +122,8 @@ class Observer:
 
     def refresh(self) -> None:
         """Bring the metrics up to date, before they are read."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._count()
         self._metrics.pending.labels(tier=TIER, model="", version="").set(self._gate.requests)
         self._metrics.places.labels(tier=TIER, model="", version="").set(self._gate.max_requests)

@@ -113,4 +113,5 @@ def test_while_a_killed_one_is_started_again_the_other_serves(cluster: RunningCl
     assert answered > 20
     # those in flight in it were reset, and no others
     assert sum(callers.statuses.values()) <= 4
-    assert requests_counted(cluster) >= counted + answered
+    # its counts are kept, but for those of its last 20 ms
+    assert requests_counted(cluster) >= counted + answered - 20
