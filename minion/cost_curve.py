@@ -32,10 +32,10 @@ class CostCurve:
         self.is_known = False
         """Whether anything was learned; until then every prediction is 0."""
         self.batch_limit = max_size
-        """B: the largest n ≤ max_size with 2·t(n) ≤ slo_s, and at least 1."""
+        """B: the largest n ≤ max_size with 2·t(n) ≤ slo_s, at least 1; and never more than memory allows (`allow`)."""
         self.overrun = 0.0
         """By how much of their prediction batches take longer: a standard deviation, from overruns only. 0: exact."""
-        self._max_size = max_size
+        self.max_size = self._allowed = max_size
         self._slo_s = slo_s
         self._overrun_squared = 0.0
         self._inertia = (_SLOPE_INERTIA * max_size) ** 2
@@ -45,6 +45,12 @@ class CostCurve:
     def predict(self, n: int) -> float:
         """t(n) in seconds."""
         return self.fixed_s + self.per_item_s * n
+
+    def allow(self, n: int) -> None:
+        """Memory allows batches of up to `n` items from now on."""
+        if n != self._allowed:
+            self._allowed = n
+            self.batch_limit = self._limit()
 
     def seed(self, points: Iterable[tuple[int, float]]) -> None:
         """Start from measured (n, seconds) points; ignored once something was learned."""
@@ -100,9 +106,10 @@ class CostCurve:
         self.batch_limit = self._limit()
 
     def _limit(self) -> int:
+        most = min(self.max_size, self._allowed)
         room = self._slo_s / 2 - self.fixed_s
         if room < self.per_item_s:
             return 1
-        if self.per_item_s * self._max_size <= room:
-            return self._max_size
+        if self.per_item_s * most <= room:
+            return most
         return max(1, math.floor(room / self.per_item_s + 1e-9))

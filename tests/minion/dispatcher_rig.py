@@ -33,14 +33,26 @@ class FakeWorker:
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, list[bytes], list[dict[str, Any]] | None]] = []
+        self.until: list[list[float | None] | None] = []
+        self.skipped: list[tuple[int, list[int]]] = []
         self.is_lost = False
         self.is_killed = False
         self.ended_for: list[str] = []
 
-    def run(self, batch_id: int, pixels: Sequence[Buffer], params: list[dict[str, Any]] | None) -> None:
+    def run(
+        self,
+        batch_id: int,
+        pixels: Sequence[Buffer],
+        params: list[dict[str, Any]] | None,
+        until: list[float | None] | None = None,
+    ) -> None:
         self.batches.append((batch_id, [bytes(each) for each in pixels], params))
+        self.until.append(until)
         if self.is_lost:
             raise ChannelLost("gone")
+
+    def skip(self, batch_id: int, indexes: list[int]) -> None:
+        self.skipped.append((batch_id, indexes))
 
     def kill(self) -> None:
         self.is_killed = True
