@@ -94,15 +94,12 @@ def test_a_saturated_minion_runs_full_batches_without_a_pause(model: Profile) ->
 
 
 @PROFILES
-def test_with_two_batches_in_flight_the_host_s_work_costs_no_throughput(model: Profile) -> None:
-    def throughput(in_flight: int) -> float:
-        minion = seeded(model, in_flight=in_flight, host_s=lambda n: 0.1 * model.seconds(n))
-        ledger = minion.run(at_load(model, 3.0))
-        limit = minion.curve.batch_limit
-        return len(ledger.answers) / ledger.ended_at / (limit / model.seconds(limit))
-
-    assert throughput(1) < 0.93
-    assert throughput(2) >= 0.97
+@pytest.mark.parametrize("in_flight", [1, 2])
+def test_the_host_s_work_costs_a_saturated_minion_no_throughput(model: Profile, in_flight: int) -> None:
+    minion = seeded(model, in_flight=in_flight, host_s=lambda n: 0.1 * model.seconds(n))
+    ledger = minion.run(at_load(model, 3.0))
+    limit = minion.curve.batch_limit
+    assert len(ledger.answers) / ledger.ended_at >= 0.97 * limit / model.seconds(limit)
 
 
 # -- P9: overload ------------------------------------------------------------------------------------------------------
@@ -222,7 +219,7 @@ def test_every_place_is_given_back() -> None:
 def test_a_host_that_takes_a_millisecond_per_batch_costs_a_sleeping_model_nothing(
     load: float, least: float
 ) -> None:
-    ledger = seeded(SLEEPY, in_flight=2, host_s=lambda n: 0.001).run(at_load(SLEEPY, load))
+    ledger = seeded(SLEEPY, host_s=lambda n: 0.001).run(at_load(SLEEPY, load))
     assert ledger.goodput(0, seconds_of(SLEEPY)) >= least * SLEEPY.capacity
     assert ledger.late_share() == 0
     assert max(ledger.latencies()) <= 0.11  # the places bound the wait long before the promise does
