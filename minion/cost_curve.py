@@ -17,8 +17,10 @@ _SEED_WEIGHT: Final = 2.0
 _SEED_WEIGHTS: Final = 4.0
 # Sizes that vary less than this share of `max_size` say nothing about the slope: it then stays as it was.
 _SLOPE_INERTIA: Final = 0.05
-# What one batch says about how far batches overrun counts this much: about the last thirty decide.
+# What one batch says about how far batches overrun counts this much: about the last thirty decide. At first each says more,
+# as in a plain average that begins with so many exact ones.
 _SPREAD_WEIGHT: Final = 0.03
+_SPREAD_PRIOR: Final = 8
 
 
 class CostCurve:
@@ -38,6 +40,7 @@ class CostCurve:
         self.max_size = self._allowed = max_size
         self._slo_s = slo_s
         self._overrun_squared = 0.0
+        self._compared = 0
         self._inertia = (_SLOPE_INERTIA * max_size) ** 2
         # exponentially weighted sums of 1, n, n², t, n·t
         self._w = self._n = self._nn = self._t = self._nt = 0.0
@@ -80,7 +83,9 @@ class CostCurve:
         # beyond twice as long it is another curve, which is learned, and not a spread
         over = min(1.0, max(0.0, seconds / predicted_s - 1)) if predicted_s > 0 else 0.0
         # of errors to both sides half were seen: twice their square is the variance
-        self._overrun_squared += _SPREAD_WEIGHT * (2 * over * over - self._overrun_squared)
+        weight = max(_SPREAD_WEIGHT, 1 / (_SPREAD_PRIOR + self._compared))
+        self._compared += 1
+        self._overrun_squared += weight * (2 * over * over - self._overrun_squared)
         self.overrun = math.sqrt(self._overrun_squared)
 
     def _add(self, n: int, seconds: float, weight: float) -> None:
