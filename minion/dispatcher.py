@@ -135,6 +135,7 @@ class Dispatcher:
         for batch in self._stations.lying():
             lying = [item for item in batch.open if item.request is request]
             if lying:
+                self._meters.abandoned.inc(len(lying))
                 batch.station.skip(batch, lying)
         if not request.items:  # its pixels had not all come
             self._meters.abandoned.inc(request.n)
@@ -216,7 +217,6 @@ class Dispatcher:
             self._out_of_service(lost.problem, was_ready)
         for batch in reversed(batches[1:]):
             # it lay ready: a worker begins a batch only once it has sent its answer to the one before
-            self._count_dropped(batch, batch.settled)
             batch.part.items = batch.open
             self._room.put_back(batch.part)
             self._sweep_soon()
@@ -287,15 +287,9 @@ class Dispatcher:
         if type(skipped) is not list or not all(type(i) is int and 0 <= i < len(items) for i in skipped):
             return False
         left_out = {items[index] for index in skipped}
-        self._count_dropped(batch, left_out & batch.settled)
         self._expire([item for item in items if item in left_out - batch.settled], self._now())
         batch.part.items = [item for item in items if item not in left_out]
         return True
-
-    def _count_dropped(self, batch: Batch, settled: set[Item]) -> None:
-        """These, for which nobody waits, did not run after all."""
-        for item in settled:
-            (self._meters.abandoned if item.request.is_abandoned else self._meters.expired).inc()
 
     def _batch_raised(self, batch: Batch, header: dict[str, Any]) -> None:
         """A batch failed as a whole: it is split, unless it is clear whose error that is."""
@@ -423,10 +417,10 @@ class Dispatcher:
             self._expire(expired, now)
         lying = self._stations.lying()
         for batch in lying:
-            # their worker sees the same clock and leaves them out; they are counted when it says so
+            # their worker sees the same clock and leaves them out
             expired = [item for item in batch.open if item.deadline <= now]
             batch.settled.update(expired)
-            self._tell_expired(expired, now)
+            self._expire(expired, now)
         if lying or len(self._room):
             self._sweep_soon()
 
@@ -436,9 +430,6 @@ class Dispatcher:
 
     def _expire(self, items: list[Item], now: float) -> None:
         self._meters.expired.inc(len(items))
-        self._tell_expired(items, now)
-
-    def _tell_expired(self, items: list[Item], now: float) -> None:
         for item in items:
             item.request.started_at = now
             self._scatter.settle([item], verdicts.expired(now - item.queued_at), Done(0.0, 0, {}))
