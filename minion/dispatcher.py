@@ -109,7 +109,7 @@ class Dispatcher:
         )
         if refusal is None:
             if is_probe:
-                self._gate.leave(n)
+                self._gate.take_back(n)
             return None
         self._meters.refused(refusal.reason, lane)
         return CremaError(

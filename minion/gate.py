@@ -112,6 +112,11 @@ class Gate:
         if self.pending < 0:
             raise AssertionError("more places were given back than taken; this is a bug of ours")
 
+    def take_back(self, n: int) -> None:
+        """It was only asked whether `n` items could come in."""
+        self.leave(n)
+        self._wanted -= n
+
     def bulk_places(self, now: float) -> int:
         """Up to how many places, those of interactive items included, may be taken for bulk still to come in."""
         limit, places = self._curve.batch_limit * self.workers, self.places
