@@ -26,6 +26,7 @@ from coordinator.merge import Merged, finish, merge
 from coordinator.model_list import describe
 from coordinator.options import no_options
 from coordinator.plan import Plan, Planner, Query
+from coordinator.rights import Rights
 from coordinator.router import Router
 from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
@@ -45,12 +46,15 @@ ReadCall = Callable[[Way, bytes, Violations], Call]
 class ApiV1:
     """The handlers of `/v1`."""
 
-    def __init__(self, directory: Directory, router: Router, gate: Gate, observer: Observer) -> None:
+    def __init__(
+        self, directory: Directory, router: Router, gate: Gate, observer: Observer, rights: Rights
+    ) -> None:
         self._directory = directory
         self._router = router
         self._planner = Planner(directory)
         self._gate = gate
         self._observer = observer
+        self._rights = rights
         self._loop = asyncio.get_running_loop()
         self.last_call = -1e9
         """When the last call came, as a time of `monotonic`."""
@@ -59,10 +63,10 @@ class ApiV1:
     def routes(self) -> list[Route]:
         """What is served under `/v1`."""
         return [
-            Route("POST", "/v1/analyze", self.analyze),
-            Route("POST", "/v1/analyze/batch", self.analyze_batch),
-            Route("GET", "/v1/models", self.list_models),
-            Route("GET", "/v1/models/{name}", self.show_model),
+            Route("POST", "/v1/analyze", self.analyze, "infer"),
+            Route("POST", "/v1/analyze/batch", self.analyze_batch, "infer"),
+            Route("GET", "/v1/models", self.list_models, "infer"),
+            Route("GET", "/v1/models/{name}", self.show_model, "infer"),
         ]
 
     # -- one image -------------------------------------------------------------------------------------------------
@@ -185,28 +189,34 @@ class ApiV1:
         query = self._planner.query(request.rel_url.raw_query_string)
         deadline_ms = query.options.deadline_ms
 
+        if visit.caller is not None:
+            self._rights.begin(visit, visit.caller, query)
+
         def hold(size: int) -> None:
-            gate.hold(size)
+            gate.hold(size, visit.holding)
             visit.body_bytes += size
 
         def check(size: int) -> None:
             self._planner.check(query)
-            gate.check(size)
+            gate.check(size, visit.holding)
 
         deadline = None if deadline_ms is None else visit.started + deadline_ms / 1000
         violations = Violations()
         try:
-            if gate.is_full:
-                gate.enter()
+            if gate.is_full(visit.holding):
+                gate.enter(visit.holding)
             way, body = await read_body(request, limits, Watch(hold, check, deadline))
-            gate.enter()
+            gate.enter(visit.holding)
             visit.is_inside = True
             call = read(way, body, violations)
         except CremaError as error:
             if error.code == "overloaded":
                 self._observer.refused()
             raise _with_query(error, violations, query) from None
-        return list(call.images), self._planner.plan(query, call.sources, violations)
+        plan = self._planner.plan(query, call.sources, violations)
+        if visit.caller is not None:
+            plan = self._rights.grant(visit, visit.caller, plan, len(call.images), BATCH_WIDTH)
+        return list(call.images), plan
 
     async def _run(
         self, visit: Visit, request_id: str, image: Buffer, plan: Plan, as_msgpack: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -13,12 +13,16 @@ import structlog
 from coordinator.api_v1 import ApiV1
 from coordinator.description import description_routes
 from coordinator.directory import Directory
+from coordinator.fair_shares import FairShares
 from coordinator.gate import Gate
 from coordinator.journal import Journal
+from coordinator.keys import Guard, KeyRing
+from coordinator.rights import Rights
 from coordinator.router import Router
 from coordinator.visit import TIER, Observer
 from crema.host.metrics import Metrics
 from crema.host.service import Route, Service, health_routes, metrics_route
+from crema.host.tier import is_loopback
 
 DRAIN_S: Final = 25.0
 EXIT_WITHIN_S: Final = 29.0
@@ -31,17 +35,31 @@ log = structlog.get_logger(__name__)
 class App:
     """One coordinator. Building it starts nothing: `start()`, then `drain()`."""
 
-    def __init__(self, routing: Path, *, token: str | None = None, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        routing: Path,
+        *,
+        token: str | None = None,
+        journal: Journal | None = None,
+        keys: KeyRing | None = None,
+        hosts: Iterable[str] = (),
+        processes: int = 1,
+    ) -> None:
         self.directory = Directory(routing, token=token)
         self.gate = Gate()
         self.metrics = Metrics()
         self.journal = Journal(TIER) if journal is None else journal
         self.is_draining = False
-        self._follower: asyncio.Task[None] | None = None
-        self.observer = Observer(self.metrics, self.journal, self.gate)
-        self.api = ApiV1(self.directory, Router(), self.gate, self.observer)
-        self.public = Service(self.public_routes(), cancels_handlers=True)
-        self.operations = Service(self.operations_routes())
+        self._followers: list[asyncio.Task[None]] = []
+        shares = FairShares(processes)
+        self.observer = Observer(self.metrics, self.journal, self.gate, shares)
+        rights = Rights(shares, self.directory, self.observer)
+        self.api = ApiV1(self.directory, Router(), self.gate, self.observer, rights)
+        self.keys = KeyRing() if keys is None else keys
+        self.public_guard = Guard(self.keys, hosts, self.observer.turned_away)
+        self.operations_guard = Guard(self.keys, hosts)
+        self.public = Service(map(self.public_guard.guarded, self.public_routes()), cancels_handlers=True)
+        self.operations = Service(map(self.operations_guard.guarded, self.operations_routes()))
 
     def public_routes(self) -> list[Route]:
         """What callers reach. Nothing of operations is among it."""
@@ -55,11 +73,14 @@ class App:
         self, listen: tuple[str, int], operations: tuple[str, int], *, reuse_port: bool = False
     ) -> dict[str, int]:
         """Listen and begin to follow the routing file; returns the ports. Ready once the replicas are connected."""
+        self.public_guard.listens_here_only = is_loopback(listen[0])
+        self.operations_guard.listens_here_only = is_loopback(operations[0])
         ports = {
             "public": await self.public.start(*listen, reuse_port=reuse_port),
             "operations": await self.operations.start(*operations),
         }
-        self._follower = asyncio.get_running_loop().create_task(self.directory.run())
+        loop = asyncio.get_running_loop()
+        self._followers = [loop.create_task(self.directory.run()), loop.create_task(self.keys.run())]
         return ports
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -97,9 +118,9 @@ class App:
                 await self.public.close(left_s)
         except TimeoutError:
             log.warning("drain_cut_short", in_flight=self.gate.requests)
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
+        for follower in self._followers:
+            follower.cancel()
+        await asyncio.gather(*self._followers, return_exceptions=True)
         await self.directory.close()
         await self.operations.close(1.0)
         self.journal.flush()

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from crema.host.service import Handler, Route
+from crema.host.service import OPEN, Handler, Route
 
 
 @cache
@@ -25,8 +25,8 @@ def description() -> dict[str, Any]:
 def description_routes() -> list[Route]:
     """`/openapi.json` and `/docs`."""
     return [
-        Route("GET", "/openapi.json", _fixed(msgspec.json.encode(description()), "application/json")),
-        Route("GET", "/docs", _fixed(page(description()).encode(), "text/html", "utf-8")),
+        Route("GET", "/openapi.json", _fixed(msgspec.json.encode(description()), "application/json"), OPEN),
+        Route("GET", "/docs", _fixed(page(description()).encode(), "text/html", "utf-8"), OPEN),
     ]
 
 

@@ -20,7 +20,14 @@ from deploy.readiness import Readiness
 from deploy.routing_file import RoutingFile
 from deploy.routing_view import routing_body
 from deploy.state_folder import StateFolder
-from deploy.tiers import LOOPBACK, Surroundings, coordinator_command, minion_command, preprocessor_command
+from deploy.tiers import (
+    LOOPBACK,
+    Surroundings,
+    access_arguments,
+    coordinator_command,
+    minion_command,
+    preprocessor_command,
+)
 from deploy.version import ServedVersion
 
 log = structlog.get_logger(__name__)
@@ -107,17 +114,18 @@ class Fleet:
         """Start the coordinator in so many processes; more than one share the public port, which must be fixed then."""
         self.publish()
         shares_port = processes > 1
+        access = access_arguments(self._cluster.config)
 
         def first() -> Command:
             return coordinator_command(
-                self._folder.routing, self.listen, self.operations, shares_port, self._around
+                self._folder.routing, self.listen, self.operations, shares_port, self._around, access
             )
 
         def further() -> Command:
             # one process can hold the operations port: the others' metrics are on ports of their own
             operations = Address(self.operations.host, 0)
             return coordinator_command(
-                self._folder.routing, self.listen, operations, shares_port, self._around
+                self._folder.routing, self.listen, operations, shares_port, self._around, access
             )
 
         for process in range(processes):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from crema.host.config import Address, Ports
+from crema.host.config import Address, ClusterConfig, Ports
 from crema.host.tier import TOKEN_VARIABLE
 from deploy.child import Command
 from deploy.gpus import Placement
@@ -81,15 +81,33 @@ def bench_command(package_dir: Path, python: Path, placement: Placement, warmup:
 
 
 def coordinator_command(
-    routing: Path, listen: Address, operations: Address, shares_port: bool, around: Surroundings
+    routing: Path,
+    listen: Address,
+    operations: Address,
+    shares_port: bool,
+    around: Surroundings,
+    access: tuple[str, ...] = (),
 ) -> Command:
-    """One process of the coordinator; with `shares_port` several listen on the one public port."""
+    """One process of the coordinator; with `shares_port` several listen on the one public port. `access` is of
+    `access_arguments`."""
     return _command(
         "coordinator", around,
         "--routing", str(routing),
         "--listen", str(listen),
         "--operations", str(operations),
         *(("--reuse-port",) if shares_port else ()),
+        *access,
+    )  # fmt: skip
+
+
+def access_arguments(config: ClusterConfig) -> tuple[str, ...]:
+    """Who may call a coordinator, as its arguments. Secrets are not among them: keys are in a file."""
+    coordinator = config.coordinator
+    return (
+        "--keys", str(config.keys_file),
+        *(part for host in coordinator.hosts for part in ("--host", host)),
+        *(("--processes", str(coordinator.processes)) if coordinator.processes > 1 else ()),
+        *(("--insecure",) if config.insecure else ()),
     )  # fmt: skip
 
 

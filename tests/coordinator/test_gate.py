@@ -12,7 +12,7 @@ def test_the_gate_refuses_the_third_of_two() -> None:
     gate = Gate(max_requests=2)
     gate.enter()
     gate.enter()
-    assert gate.is_full
+    assert gate.is_full()
     with pytest.raises(CremaError, match="2 of 2") as caught:
         gate.enter()
     assert (caught.value.code, caught.value.status) == ("overloaded", 429)

@@ -97,8 +97,9 @@ MISTAKES = {
         '"127.0.0.1:8000"',
         '"0.0.0.0:8000"',
         "cluster.yaml:1:15: coordinator.listen: beyond loopback anyone who reaches this port may call the models,"
-        ' and this release has no API keys yet (got "0.0.0.0:8000")'
-        '\n  try: "127.0.0.1:8000" behind a proxy that checks keys and ends TLS, or insecure: true',
+        ' and there is no valid API key (got "0.0.0.0:8000")'
+        "\n  try: crema keys new --name app --scopes infer, which makes one and shows it once;"
+        ' or "127.0.0.1:8000"; or insecure: true',
     ),
     "one address for both listeners": (
         '"127.0.0.1:8001"',
@@ -384,7 +385,7 @@ def test_loopback_listens_without_keys(folder: Path, address: str) -> None:
 
 @pytest.mark.parametrize("address", ["192.168.1.4:80", "[::]:8000", "example.com:80"])
 def test_other_addresses_need_keys(folder: Path, address: str) -> None:
-    assert "has no API keys yet" in refused(folder, GOOD.replace("127.0.0.1:8000", address))
+    assert "there is no valid API key" in refused(folder, GOOD.replace("127.0.0.1:8000", address))
 
 
 def test_two_free_ports_are_not_one_address(folder: Path) -> None:
