@@ -24,10 +24,12 @@ from crema.errors import CremaError
 USE_S: Final = 1.0
 # A key that called within this time has a share that is kept for it.
 ACTIVE_S: Final = 60.0
-# Use scatters: a key is over its share when its mean is so much above it, or what it has in flight twice as much.
+# Use scatters: a key is over its share when its mean is so much above it, or what it has in flight now even more.
 SLACK: Final = 1.25
-BURST: Final = 2.0
-BURST_PLACES: Final = 2
+BURST: Final = 1.5
+BURST_PLACES: Final = 1
+# After such a burst a key gives way for this long: until its mean shows whether it goes on.
+BURST_S: Final = 0.5
 # A preprocessor has no lanes: from this expected wait on, who uses more than the others waits outside.
 PREPROCESS_WAIT_MS: Final = 10.0
 # Weight of one observation in the largest batch that is known to run, and in the mean time a call takes.
@@ -41,10 +43,11 @@ Verdict = Literal["within", "gives_way", "refused"]
 class Use:
     """What one key has in flight: `held` now, and on the mean over about a second. Refused calls count as tried."""
 
-    __slots__ = ("_at", "_mean", "held")
+    __slots__ = ("_at", "_mean", "burst_until", "held")
 
     def __init__(self, now: float) -> None:
         self.held = 0
+        self.burst_until = -math.inf
         self._mean = 0.0
         self._at = now
 
@@ -80,23 +83,31 @@ class Pool:
         self._batch = float(max_batch)
         self._batches = 1 + in_flight
         self._call_s = 0.1
+        # since a worker can be idle for a moment between two batches, busy is who was so lately
+        self._busy_until = -math.inf
+        self._on_the_way = 0.0
+        self._looked_at = -math.inf
         self._forgot_at = -math.inf
 
     def judge(self, now: float, key: str, at_minions: int, workers: float) -> Verdict:
         """How a call of `key` is to be treated, with `at_minions` in flight between here and the version's `workers`."""
         running = self._batch * workers
-        if at_minions < running or len(self.uses) < 2:
+        self._look(now, max(0, self.held - at_minions))
+        if at_minions >= running:
+            self._busy_until = now + USE_S
+        elif now >= self._busy_until:
             return "within"
         use = self.uses.get(key)
-        if use is None:
+        if use is None or len(self.uses) < 2:
             return "within"
-        # what is on its way to the minions and back takes places too, but nobody's
-        places = self._batches * running + max(0, self.held - at_minions)
+        # what is on its way to the minions and back takes places too, but none of theirs
+        places = self._batches * running + self._on_the_way
         share, is_short = self._share(now, places)
-        is_over = use.held > BURST * share + BURST_PLACES or (is_short and use.mean(now) > SLACK * share)
-        if not is_over:
-            return "within"
-        return "refused" if use.held >= share else "gives_way"
+        if use.held > BURST * places / len(self.uses) + BURST_PLACES:
+            use.burst_until = now + BURST_S
+        if is_short and use.mean(now) > SLACK * share:
+            return "refused" if use.held >= share else "gives_way"
+        return "gives_way" if now < use.burst_until else "within"
 
     def is_above_mean(self, now: float, key: str) -> bool:
         """Whether `key` uses more than the others on the mean."""
@@ -115,17 +126,21 @@ class Pool:
         use.change(now, places)
         self.held += places
 
-    def leave(self, now: float, key: str, places: int, took_s: float) -> None:
-        """`key` gives them back after `took_s` seconds."""
-        self.uses[key].change(now, -places)
+    def leave(self, now: float, key: str, places: int, took_s: float, was_refused: bool) -> None:
+        """`key` gives them back after `took_s` seconds; `was_refused` if a minion had no place for it."""
+        use = self.uses[key]
+        use.change(now, -places)
         self.held -= places
-        self._call_s += _WEIGHT * (took_s - self._call_s)
+        if was_refused:
+            self.refused(now, key, places, took_s)
+        else:
+            self._call_s += _WEIGHT * (took_s - self._call_s)
         self._forget(now)
 
-    def refused(self, now: float, key: str, places: int) -> None:
-        """A call of `key` was refused: what it would have held still shows how much the key asks for."""
+    def refused(self, now: float, key: str, places: int, took_s: float = 0.0) -> None:
+        """A call of `key` was refused: what it would have held had it run still shows how much the key asks for."""
         if key in self.uses:
-            self.uses[key].tried(now, places * self._call_s)
+            self.uses[key].tried(now, places * max(0.0, self._call_s - took_s))
 
     def learn(self, queue_ms: float, inference_ms: float, batch_size: int) -> None:
         """An answer came. An item that was left out of a batch shows how large batches become."""
@@ -152,6 +167,11 @@ class Pool:
                 return max(1.0, part), True
             left -= each
         return max(1.0, places / len(wanted)), False
+
+    def _look(self, now: float, on_the_way: int) -> None:
+        """Follow the mean of what is held and not at the minions."""
+        self._on_the_way += (on_the_way - self._on_the_way) * -math.expm1((self._looked_at - now) / USE_S)
+        self._looked_at = now
 
     def _forget(self, now: float) -> None:
         if now - self._forgot_at > ACTIVE_S / 10:
@@ -201,10 +221,11 @@ class FairShares:
             pool.enter(now, key, places)
         return Admission(key, places, pools)
 
-    def leave(self, now: float, admission: Admission, took_s: float, parts: Iterable[Part]) -> None:
+    def leave(self, now: float, admission: Admission, took_s: float, parts: Sequence[Part]) -> None:
         """The call has ended; `parts` is what the minions said."""
+        was_refused = any(part.error is not None and part.error.code == "overloaded" for part in parts)
         for pool in admission.pools:
-            pool.leave(now, admission.key, admission.places, took_s)
+            pool.leave(now, admission.key, admission.places, took_s, was_refused)
         for part in parts:
             timing = part.timing
             if timing and "batch_size" in timing:
