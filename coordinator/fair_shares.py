@@ -28,8 +28,6 @@ ACTIVE_S: Final = 60.0
 SLACK: Final = 1.25
 BURST: Final = 1.5
 BURST_PLACES: Final = 1
-# After such a burst a key gives way for this long: until its mean shows whether it goes on.
-BURST_S: Final = 0.5
 # A preprocessor has no lanes: from this expected wait on, who uses more than the others waits outside.
 PREPROCESS_WAIT_MS: Final = 10.0
 # Weight of one observation in the largest batch that is known to run, and in the mean time a call takes.
@@ -43,11 +41,10 @@ Verdict = Literal["within", "gives_way", "refused"]
 class Use:
     """What one key has in flight: `held` now, and on the mean over about a second. Refused calls count as tried."""
 
-    __slots__ = ("_at", "_mean", "burst_until", "held")
+    __slots__ = ("_at", "_mean", "held")
 
     def __init__(self, now: float) -> None:
         self.held = 0
-        self.burst_until = -math.inf
         self._mean = 0.0
         self._at = now
 
@@ -103,11 +100,10 @@ class Pool:
         # what is on its way to the minions and back takes places too, but none of theirs
         places = self._batches * running + self._on_the_way
         share, is_short = self._share(now, places)
-        if use.held > BURST * places / len(self.uses) + BURST_PLACES:
-            use.burst_until = now + BURST_S
         if is_short and use.mean(now) > SLACK * share:
             return "refused" if use.held >= share else "gives_way"
-        return "gives_way" if now < use.burst_until else "within"
+        # a mean takes a second to show what has begun just now
+        return "gives_way" if use.held > BURST * places / len(self.uses) + BURST_PLACES else "within"
 
     def is_above_mean(self, now: float, key: str) -> bool:
         """Whether `key` uses more than the others on the mean."""
