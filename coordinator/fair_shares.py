@@ -20,14 +20,21 @@ from coordinator.merge import Part
 from coordinator.plan import Plan
 from crema.errors import CremaError
 
-# How quickly a key's mean use follows what it does.
-USE_S: Final = 1.0
+# How quickly a key's mean use follows what it does, and how slowly its habit.
+USE_S: Final = 0.5
+HABIT_S: Final = 3.0
+# For how long a version stays busy: a worker can be idle for a moment between two batches.
+BUSY_S: Final = 1.0
 # A key that called within this time has a share that is kept for it.
 ACTIVE_S: Final = 60.0
 # Use scatters: a key is over its share when its mean is so much above it, or what it has in flight now even more.
 SLACK: Final = 1.25
 BURST: Final = 1.5
 BURST_PLACES: Final = 1
+# Who is known to use its share may burst more: random calls do.
+HABITUAL_BURST: Final = 2.0
+HABIT_FACTOR: Final = 3.0
+HABIT_PLACES: Final = 4
 # A preprocessor has no lanes: from this expected wait on, who uses more than the others waits outside.
 PREPROCESS_WAIT_MS: Final = 10.0
 # Weight of one observation in the largest batch that is known to run, and in the mean time a call takes.
@@ -39,12 +46,14 @@ Verdict = Literal["within", "gives_way", "refused"]
 
 
 class Use:
-    """What one key has in flight: `held` now, and on the mean over about a second. Refused calls count as tried."""
+    """What one key has in flight: `held` now, and on the mean over about half a second. Refused calls count as tried."""
 
-    __slots__ = ("_at", "_mean", "held")
+    __slots__ = ("_at", "_mean", "habit", "held")
 
     def __init__(self, now: float) -> None:
         self.held = 0
+        self.habit = 0.0
+        """The mean of what was held over a few seconds, as of the last change; refused calls do not count."""
         self._mean = 0.0
         self._at = now
 
@@ -52,6 +61,7 @@ class Use:
         """The mean at `now`."""
         if now > self._at:
             self._mean += (self.held - self._mean) * -math.expm1((self._at - now) / USE_S)
+            self.habit += (self.held - self.habit) * -math.expm1((self._at - now) / HABIT_S)
             self._at = now
         return self._mean
 
@@ -80,7 +90,6 @@ class Pool:
         self._batch = float(max_batch)
         self._batches = 1 + in_flight
         self._call_s = 0.1
-        # since a worker can be idle for a moment between two batches, busy is who was so lately
         self._busy_until = -math.inf
         self._on_the_way = 0.0
         self._looked_at = -math.inf
@@ -91,7 +100,7 @@ class Pool:
         running = self._batch * workers
         self._look(now, max(0, self.held - at_minions))
         if at_minions >= running:
-            self._busy_until = now + USE_S
+            self._busy_until = now + BUSY_S
         elif now >= self._busy_until:
             return "within"
         use = self.uses.get(key)
@@ -103,7 +112,12 @@ class Pool:
         if is_short and use.mean(now) > SLACK * share:
             return "refused" if use.held >= share else "gives_way"
         # a mean takes a second to show what has begun just now
-        return "gives_way" if use.held > BURST * places / len(self.uses) + BURST_PLACES else "within"
+        equal = places / len(self.uses)
+        burst = max(
+            BURST * equal + BURST_PLACES,
+            min(HABITUAL_BURST * equal + BURST_PLACES, HABIT_FACTOR * use.habit + HABIT_PLACES),
+        )
+        return "gives_way" if use.held > burst else "within"
 
     def is_above_mean(self, now: float, key: str) -> bool:
         """Whether `key` uses more than the others on the mean."""
@@ -166,7 +180,7 @@ class Pool:
 
     def _look(self, now: float, on_the_way: int) -> None:
         """Follow the mean of what is held and not at the minions."""
-        self._on_the_way += (on_the_way - self._on_the_way) * -math.expm1((self._looked_at - now) / USE_S)
+        self._on_the_way += (on_the_way - self._on_the_way) * -math.expm1((self._looked_at - now) / BUSY_S)
         self._looked_at = now
 
     def _forget(self, now: float) -> None:
