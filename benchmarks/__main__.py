@@ -19,6 +19,7 @@ ALL = (
     "cpu_preset",
     "workers",
     "overload",
+    "fair_shares",
 )
 
 

@@ -23,6 +23,7 @@ from crema.host.key_file import ApiKey, KeyFileError, Keys, Scope, read_keys
 from crema.host.service import OPEN, Route, problem_response, request_id_of
 
 WATCH_EVERY_S: Final = 1.0
+MAX_KNOWN_HOSTS: Final = 64
 # What browsers cannot send across origins without asking first; admin routes want it.
 ADMIN_HEADER: Final = "X-Crema-Admin"
 
@@ -136,6 +137,8 @@ class Guard:
         self.listens_here_only = True
         """Whether the listener is on loopback."""
         self._hosts = frozenset(host.lower() for host in hosts)
+        # `Host` headers that were found in order: nearly all callers send the same
+        self._known: set[str] = set()
         self._ring = ring
         self._refused = refused
 
@@ -161,7 +164,9 @@ class Guard:
             )
         if self._ring.is_open:
             if self.listens_here_only:
-                self._check_host(request.headers.get("Host", ""))
+                host = request.headers.get("Host", "")
+                if host not in self._known:
+                    self._check_host(host)
             return
         if scope == OPEN or (scope == "metrics" and self.listens_here_only):
             return
@@ -175,6 +180,8 @@ class Guard:
         must not get in. It cannot do so with an address or with a name of one word."""
         name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
         if is_safe_name(name) or name.lower() in self._hosts:
+            if len(self._known) < MAX_KNOWN_HOSTS:
+                self._known.add(host)
             return
         raise CremaError(
             "forbidden",
