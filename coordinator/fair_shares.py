@@ -48,14 +48,14 @@ Verdict = Literal["within", "gives_way", "refused"]
 class Use:
     """What one key has in flight: `held` now, and on the mean over about half a second. Refused calls count as tried."""
 
-    __slots__ = ("_at", "_mean", "habit", "held")
+    __slots__ = ("_at", "_called_at", "_mean", "habit", "held")
 
     def __init__(self, now: float) -> None:
         self.held = 0
         self.habit = 0.0
         """The mean of what was held over a few seconds, as of the last change; refused calls do not count."""
         self._mean = 0.0
-        self._at = now
+        self._at = self._called_at = now
 
     def mean(self, now: float) -> float:
         """The mean at `now`."""
@@ -69,14 +69,16 @@ class Use:
         """So many more places are held from `now` on; fewer, when negative."""
         self.mean(now)
         self.held += places
+        self._called_at = now
 
     def tried(self, now: float, place_seconds: float) -> None:
         """A call was refused that would have held a place for that long."""
         self._mean = self.mean(now) + place_seconds / USE_S
+        self._called_at = now
 
     def is_idle(self, now: float) -> bool:
         """Whether nothing came for so long that no share is kept."""
-        return self.held == 0 and now - self._at > ACTIVE_S
+        return self.held == 0 and now - self._called_at > ACTIVE_S
 
 
 class Pool:

@@ -92,6 +92,20 @@ def test_a_key_that_is_gone_is_forgotten() -> None:
     assert list(pool.uses) == ["b"]
 
 
+def test_a_key_that_is_gone_keeps_no_share_from_one_that_goes_on() -> None:
+    pool = Pool(BATCH)
+    hold(pool, "b", 1)
+    pool.leave(0.0, "b", 1, 0.1, was_refused=False)
+    hold(pool, "a", 40)
+    verdicts = []
+    for second in range(1, 80):
+        verdicts.append(pool.judge(float(second), "a", 40, 1))
+        pool.enter(float(second), "a", 1)
+        pool.leave(float(second), "a", 1, 0.1, was_refused=False)
+    assert (verdicts[10], verdicts[-1]) == ("refused", "within")
+    assert list(pool.uses) == ["a"]
+
+
 def one_minion(
     rates: dict[str, float], seconds: float, a_begins: float = 5.0
 ) -> tuple[dict[str, list[float]], Counter[str]]:
