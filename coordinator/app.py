@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -17,12 +17,16 @@ from coordinator.api_v1 import ApiV1
 from coordinator.description import description_routes
 from coordinator.directory import Directory
 from coordinator.docs_page import docs_routes
+from coordinator.fair_shares import FairShares
 from coordinator.fanout import Ways
 from coordinator.gate import Gate
 from coordinator.journal import Journal
+from coordinator.keys import Guard, KeyRing
+from coordinator.rights import Rights
 from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
 from crema.host.metrics import CONTENT_TYPE, Metrics
 from crema.host.service import Route, Service, health_routes
+from crema.host.tier import is_loopback
 
 DRAIN_S: Final = 25.0
 EXIT_WITHIN_S: Final = 29.0
@@ -58,6 +62,9 @@ class App:
         token: str | None = None,
         journal: Journal | None = None,
         can_fetch: bool = False,
+        keys: KeyRing | None = None,
+        hosts: Iterable[str] = (),
+        processes: int = 1,
     ) -> None:
         self.directory = Directory(routing, token=token)
         self.ways = Ways(self.directory)
@@ -66,10 +73,15 @@ class App:
         self.journal = Journal(TIER) if journal is None else journal
         self.is_draining = False
         self._tasks: list[asyncio.Task[None]] = []
-        self.observer = Observer(self.metrics, self.journal, self.gate)
-        self.api = ApiV1(self.ways, self.gate, self.observer, can_fetch=can_fetch)
-        self.public = Service(self.public_routes(), cancels_handlers=True)
-        self.operations = Service(self.operations_routes())
+        shares = FairShares(processes)
+        self.observer = Observer(self.metrics, self.journal, self.gate, shares)
+        rights = Rights(shares, self.directory, self.observer)
+        self.api = ApiV1(self.ways, self.gate, self.observer, rights, can_fetch=can_fetch)
+        self.keys = KeyRing() if keys is None else keys
+        self.public_guard = Guard(self.keys, hosts, self.observer.turned_away)
+        self.operations_guard = Guard(self.keys, hosts)
+        self.public = Service(map(self.public_guard.guarded, self.public_routes()), cancels_handlers=True)
+        self.operations = Service(map(self.operations_guard.guarded, self.operations_routes()))
         self.own = Service(health_routes(self.readiness))
         """The health of this process alone, where others share its listeners."""
 
@@ -80,7 +92,7 @@ class App:
     def operations_routes(self) -> list[Route]:
         """What operators reach."""
         return [
-            Route("GET", "/metrics", self._show_metrics),
+            Route("GET", "/metrics", self._show_metrics, "metrics"),
             *health_routes(self.readiness),
         ]
 
@@ -98,8 +110,10 @@ class App:
 
         One of several processes listens on what they have in common (`shared`), and on a port of its own for its health.
         """
+        self.public_guard.listens_here_only = is_loopback(listen[0])
+        self.operations_guard.listens_here_only = is_loopback(operations[0])
         loop = asyncio.get_running_loop()
-        self._tasks.append(loop.create_task(self.directory.run()))
+        self._tasks += [loop.create_task(self.directory.run()), loop.create_task(self.keys.run())]
         if shared is None:
             ports = {
                 "public": await self.public.start(*listen),

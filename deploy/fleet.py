@@ -26,6 +26,7 @@ from deploy.tiers import (
     LOOPBACK,
     SharedDoor,
     Surroundings,
+    coordinator_arguments,
     coordinator_command,
     minion_command,
     preprocessor_command,
@@ -118,20 +119,18 @@ class Fleet:
     def start_coordinators(self, processes: int) -> None:
         """Start the coordinator in so many processes; several share their ports, and their metrics are one."""
         self.publish()
-        can_fetch = self._cluster.config.fetch.enabled
         if processes > 1:
             self._door = self._shared_door()
+        configured = coordinator_arguments(self._cluster.config)
 
         def command() -> Command:
-            log_sample = self._cluster.config.coordinator.log_sample
             return coordinator_command(
                 self._folder.routing,
                 self.listen,
                 self.operations,
-                log_sample,
                 self._around,
+                configured,
                 self._door,
-                can_fetch,
             )
 
         health_port = "operations" if self._door is None else "http"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 from typing import Final
 
@@ -27,6 +28,11 @@ def raise_malloc_thresholds() -> None:
         mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
         mallopt(_M_TRIM_THRESHOLD, 256 * 1024 * 1024)
         mallopt(_M_TOP_PAD, 16 * 1024 * 1024)
+
+
+def forbid_core_dumps() -> None:
+    """A dump of this process's memory would hold photos and keys; what it starts inherits this."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def die_with_parent(parent_pid: int, signal_number: int = signal.SIGTERM) -> None:

@@ -12,7 +12,7 @@ import random
 import re
 import resource
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,6 +35,11 @@ SERVER: Final = "crema"
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
+OPEN: Final = "open"
+"""The scope of a route that asks for no key."""
+UNDECLARED: Final = "undeclared"
+"""The scope of a route that says nothing: where keys are in force, none opens it."""
+
 SEGMENT: Final = web.RequestKey("segment", str)
 """The last segment of a path that matched a route ending in `/{name}`, still quoted."""
 _REQUEST_ID: Final = web.RequestKey("request_id", str)
@@ -46,11 +51,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`method path → handler`. A path may end in `/{name}`: the last segment is then `request[SEGMENT]`."""
+    """`method path → handler`. A path may end in `/{name}`: the last segment is then `request[SEGMENT]`.
+
+    `scope` is what an API key must allow where the tier asks for keys.
+    """
 
     method: str
     path: str
     handler: Handler
+    scope: str = UNDECLARED
 
 
 def new_request_id() -> str:
@@ -168,7 +177,7 @@ class Service:
     """
 
     def __init__(
-        self, routes: Sequence[Route], *, cancels_handlers: bool = False, connection_cap: int | None = None
+        self, routes: Iterable[Route], *, cancels_handlers: bool = False, connection_cap: int | None = None
     ) -> None:
         self.is_draining = False
         self._cap = max_connections() if connection_cap is None else connection_cap
@@ -338,7 +347,7 @@ def health_routes(is_ready: Callable[[], tuple[bool, dict[str, Any]]]) -> list[R
         ready, more = is_ready()
         return json_response({"ready": ready, **more}, status=200 if ready else 503)
 
-    return [Route("GET", "/livez", livez), Route("GET", "/readyz", readyz)]
+    return [Route("GET", "/livez", livez, OPEN), Route("GET", "/readyz", readyz, OPEN)]
 
 
 def metrics_route(metrics: Metrics, refresh: Callable[[], None] = lambda: None) -> Route:
@@ -348,4 +357,4 @@ def metrics_route(metrics: Metrics, refresh: Callable[[], None] = lambda: None) 
         refresh()
         return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
-    return Route("GET", "/metrics", render)
+    return Route("GET", "/metrics", render, "metrics")
