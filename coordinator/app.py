@@ -24,6 +24,8 @@ DRAIN_S: Final = 25.0
 EXIT_WITHIN_S: Final = 29.0
 # A coordinator nobody has called for this long has nobody to keep waiting for when it stops.
 QUIET_S: Final = 10.0
+# Of its own, so that operators get in when callers have taken every connection there is for them.
+OPERATIONS_CONNECTIONS: Final = 32
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +43,7 @@ class App:
         self.observer = Observer(self.metrics, self.journal, self.gate)
         self.api = ApiV1(self.directory, Router(), self.gate, self.observer)
         self.public = Service(self.public_routes(), cancels_handlers=True)
-        self.operations = Service(self.operations_routes())
+        self.operations = Service(self.operations_routes(), connection_cap=OPERATIONS_CONNECTIONS)
 
     def public_routes(self) -> list[Route]:
         """What callers reach. Nothing of operations is among it."""
