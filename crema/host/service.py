@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -31,6 +33,9 @@ WRITE_TIMEOUT_S: Final = 10.0
 # Longer than the 60 s after which most proxies drop what is idle, so that the proxy is the one to close.
 KEEPALIVE_S: Final = 75.0
 CROWDED_KEEPALIVE_S: Final = 10.0
+# What the kernel holds of answers to a caller who does not read (twice this, by its own count). Left to itself it
+# takes 4 MB, so that some hundred such callers could have more written in a second than the loop has time for.
+SEND_BUFFER_BYTES: Final = 128 * 1024
 _SWEEP_EVERY_S: Final = 1.0
 # instead of the library's own, which tells strangers its version
 SERVER: Final = "crema"
@@ -180,6 +185,10 @@ class _Connection(web.RequestHandler):
     def _reads_too_slowly(self) -> None:
         self._write_timer = None
         if self._socket is not None:
+            # with a reset, or the kernel would go on offering what it has taken, for minutes
+            self._socket.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
             self._socket.abort()
 
     def _stop_header_timer(self) -> None:
@@ -265,6 +274,9 @@ class Service:
         self._listener = await loop.create_server(
             self._server, host, port, reuse_port=reuse_port or None, backlog=1024
         )
+        for listener in self._listener.sockets:
+            # accepted sockets inherit it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         return int(self._listener.sockets[0].getsockname()[1])
 
     def stop_listening(self) -> None:
@@ -367,6 +379,9 @@ class Service:
             # What is left of a body that was not wanted is no next request, and after an upgrade (which is never
             # taken) the parser reads none: the connection ends with this answer.
             response.force_close()
+        if response.status == 408:
+            # who sends that slowly is not waited for once more
+            request.protocol._lingering_time = 0.0
         headers = response.headers
         headers["Server"] = SERVER
         if "X-Request-Id" not in headers:

@@ -11,6 +11,7 @@ import pytest
 from crema.host import service as service_module
 from tests.crema.host.small_service import running, statuses
 
+TCP_ESTABLISHED = 1
 GET = b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = GET[:-2] + b"Connection: close\r\n\r\n"
 
@@ -122,6 +123,7 @@ async def test_a_caller_who_does_not_read_is_given_up(more: bytes) -> None:
         began = time.monotonic()
         await small.until(0)
         assert 0.1 < time.monotonic() - began < 2
+        assert caller.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != TCP_ESTABLISHED
         caller.close()
 
 
