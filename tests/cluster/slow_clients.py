@@ -1,4 +1,4 @@
-"""Callers who keep a connection busy with next to nothing, on raw sockets in a thread of their own.
+"""Callers who keep a connection busy with next to nothing, on raw sockets in a process of their own.
 
     with SlowClients(address, {"header": 250, "body": 250, "reader": 250, "idle": 250}) as slow: …
 
@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 PAUSE_S = 1.0
 TCP_ESTABLISHED = 1
 # as many as the kernel's queue of new connections takes without loss
@@ -31,41 +37,66 @@ class SlowClients:
 
     def __init__(self, address: tuple[str, int], kinds: Mapping[str, int]) -> None:
         self.lived: list[tuple[str, float]] = []
-        self.still_open = 0
         self._address = address
         self._kinds = kinds
         self._all_connected = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     def __enter__(self) -> SlowClients:
+        # in a process of their own: sharing ours with those who measure would slow them down
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.cluster.slow_clients", json.dumps([self._address, dict(self._kinds)])],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
-        assert self._all_connected.wait(60)
+        if not self._all_connected.wait(60):
+            self.__exit__()
+            raise AssertionError("the slow callers were not let in")
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._stop.set()
-        self._thread.join(30)
-        assert not self._thread.is_alive()
+        self._process.kill()
+        self._process.wait()
+        self._thread.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
 
-    def wait_all_closed(self, within_s: float) -> None:
-        """Until the other side has closed every connection."""
-        deadline = time.monotonic() + within_s
-        while self.still_open and time.monotonic() < deadline:
-            time.sleep(0.1)
+    @property
+    def still_open(self) -> int:
+        """How many have not been closed."""
+        return sum(self._kinds.values()) - len(self.lived)
 
-    async def _run(self) -> None:
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            kind, seconds = json.loads(line)
+            if kind == "all connected":
+                self._all_connected.set()
+            else:
+                self.lived.append((kind, seconds))
+
+
+class _Clients:
+    """The side that runs in its own process."""
+
+    def __init__(self, address: tuple[str, int], kinds: Mapping[str, int]) -> None:
+        self._address = address
+        self._kinds = kinds
+        self._connected = 0
+
+    async def run(self) -> None:
+        """Until every one of them has been closed."""
         kinds = [kind for kind, count in self._kinds.items() for _ in range(count)]
         door = asyncio.Semaphore(AT_ONCE)
         tasks = [asyncio.create_task(self._client(kind, door)) for kind in kinds]
-        while self.still_open + len(self.lived) < len(kinds):
+        while self._connected < len(kinds):
             await asyncio.sleep(0.02)
-        self._all_connected.set()
-        while not self._stop.is_set() and not all(task.done() for task in tasks):
-            await asyncio.sleep(0.1)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tell("all connected", 0)
+        await asyncio.gather(*tasks)
+
+    def _tell(self, kind: str, seconds: float) -> None:
+        print(json.dumps([kind, seconds]), flush=True)
 
     async def _client(self, kind: str, door: asyncio.Semaphore) -> None:
         loop = asyncio.get_running_loop()
@@ -77,11 +108,11 @@ class SlowClients:
             async with door:
                 await loop.sock_connect(caller, self._address)
             began = time.monotonic()
-            self.still_open += 1
+            self._connected += 1
             with contextlib.suppress(ConnectionError):
+                await asyncio.sleep(0 if kind == "idle" else random.random())
                 await getattr(self, f"_{kind}")(loop, caller)
-            self.still_open -= 1
-            self.lived.append((kind, time.monotonic() - began))
+            self._tell(kind, time.monotonic() - began)
         finally:
             caller.close()
 
@@ -123,3 +154,8 @@ class SlowClients:
             await ended
         finally:
             ended.cancel()
+
+
+if __name__ == "__main__":
+    (_host, _port), _kinds = json.loads(sys.argv[1])
+    asyncio.run(_Clients((_host, _port), _kinds).run())

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgpack
 
 from tests.preprocessor import image_files as f
+from tests.preprocessor.crafted_cases import CRAFTED
 from tests.preprocessor.image_cases import GIF, JPEG, OTHER, WEBP
 from tests.preprocessor.png_cases import PNG
 
@@ -21,7 +22,7 @@ MOST_BYTES = 24 * 1024
 
 def images() -> Iterable[bytes]:
     """Every case of the table that is small."""
-    for case in (*JPEG, *WEBP, *GIF, *PNG, *OTHER):
+    for case in (*JPEG, *WEBP, *GIF, *PNG, *OTHER, *CRAFTED):
         # these take seconds to make and are over the size anyway
         if any(word in case.name for word in ("MP", "MB", "MiB", "passes", "0,000", "256")):
             continue
