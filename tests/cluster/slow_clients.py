@@ -105,12 +105,13 @@ class _Clients:
         if kind == "reader":
             caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         try:
+            # not all in the same moment of each second
+            await asyncio.sleep(random.random())
             async with door:
                 await loop.sock_connect(caller, self._address)
             began = time.monotonic()
             self._connected += 1
             with contextlib.suppress(ConnectionError):
-                await asyncio.sleep(0 if kind == "idle" else random.random())
                 await getattr(self, f"_{kind}")(loop, caller)
             self._tell(kind, time.monotonic() - began)
         finally:
