@@ -33,6 +33,9 @@ WRITE_TIMEOUT_S: Final = 10.0
 # Longer than the 60 s after which most proxies drop what is idle, so that the proxy is the one to close.
 KEEPALIVE_S: Final = 75.0
 CROWDED_KEEPALIVE_S: Final = 10.0
+# How long the rest of a body that was refused is read and thrown away, so that its sender gets to see why.
+LINGER_S: Final = 2.0
+SLOW_LINGER_S: Final = 0.5
 # What the kernel holds of answers to a caller who does not read (twice this, by its own count). Left to itself it
 # takes 4 MB, so that some hundred such callers could have more written in a second than the loop has time for.
 SEND_BUFFER_BYTES: Final = 128 * 1024
@@ -268,7 +271,7 @@ class Service:
             max_field_size=MAX_LINE_BYTES,
             max_headers=MAX_HEADERS,
             auto_decompress=False,
-            lingering_time=2.0,
+            lingering_time=LINGER_S,
         )
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
@@ -380,8 +383,8 @@ class Service:
             # taken) the parser reads none: the connection ends with this answer.
             response.force_close()
         if response.status == 408:
-            # who sends that slowly is not waited for once more
-            request.protocol._lingering_time = 0.0
+            # long enough for the answer to be read before the rest of the body meets a closed door, and no longer
+            request.protocol._lingering_time = SLOW_LINGER_S
         headers = response.headers
         headers["Server"] = SERVER
         if "X-Request-Id" not in headers:
