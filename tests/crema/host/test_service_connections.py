@@ -158,7 +158,8 @@ async def test_in_a_crowd_the_idle_make_room() -> None:
             writer.write(GET)
             await reader.readuntil(b"}")
         async with asyncio.timeout(5):
-            await asyncio.gather(*(reader.read() for reader, _ in idle[:2]))
+            # the first to become idle; once it is gone there may be no crowd any more
+            await idle[0][0].read()
         assert small.service.connections < 20
         for _, writer in idle:
             writer.close()
