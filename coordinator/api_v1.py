@@ -180,11 +180,7 @@ class ApiV1:
         except CremaError as error:
             visit.status, visit.code = error.status, error.code
             timing = f"total;dur={tenth((monotonic() - started) * 1000)}"
-            response = problem_response(error, visit.request_id, {"Server-Timing": timing})
-            if not request.content.is_eof():
-                # the rest of the body is not wanted: the connection ends with this answer
-                response.force_close()
-            return response
+            return problem_response(error, visit.request_id, {"Server-Timing": timing})
         except (asyncio.CancelledError, ConnectionError):
             visit.status, visit.code = CALLER_LEFT, "caller_left"
             raise

@@ -32,6 +32,8 @@ DRAIN_S: Final = 25.0
 EXIT_WITHIN_S: Final = 29.0
 # A coordinator nobody has called for this long has nobody to keep waiting for when it stops.
 QUIET_S: Final = 10.0
+# Of its own, so that operators get in when callers have taken every connection there is for them.
+OPERATIONS_CONNECTIONS: Final = 32
 
 # Between the last accepted connection and the end of the idle ones.
 LINGER_S: Final = 0.3
@@ -81,7 +83,10 @@ class App:
         self.public_guard = Guard(self.keys, hosts, self.observer.turned_away)
         self.operations_guard = Guard(self.keys, hosts)
         self.public = Service(map(self.public_guard.guarded, self.public_routes()), cancels_handlers=True)
-        self.operations = Service(map(self.operations_guard.guarded, self.operations_routes()))
+        self.operations = Service(
+            map(self.operations_guard.guarded, self.operations_routes()),
+            connection_cap=OPERATIONS_CONNECTIONS,
+        )
         self.own = Service(health_routes(self.readiness))
         """The health of this process alone, where others share its listeners."""
 

@@ -17,7 +17,12 @@ from typing import Final
 import uvloop
 
 from crema.host.logs import configure_logs
-from crema.host.process import die_with_parent, forbid_core_dumps, raise_malloc_thresholds
+from crema.host.process import (
+    die_with_parent,
+    forbid_core_dumps,
+    raise_descriptor_limit,
+    raise_malloc_thresholds,
+)
 
 TOKEN_VARIABLE: Final = "CREMA_CLUSTER_TOKEN"
 
@@ -118,6 +123,7 @@ def run(tier: str, args: argparse.Namespace, main: Callable[[Stop], Awaitable[No
         die_with_parent(args.parent_pid)
     raise_malloc_thresholds()
     forbid_core_dumps()
+    raise_descriptor_limit()
     configure_logs(tier, args.log_level, bound)
 
     async def live() -> None:
