@@ -83,8 +83,8 @@ class Tier:
         return cpu_seconds(self.process.pid), sum(map(cpu_seconds, self.decoders))
 
 
-async def start_tier(workers: int) -> Tier:
-    """A preprocessor on free ports, all of its decoders ready."""
+def spawn(workers: int) -> tuple[subprocess.Popen[bytes], dict[str, int]]:
+    """A preprocessor on free ports, and these."""
     read, write = os.pipe()
     command = [sys.executable, "-m", "preprocessor", "--channel", "127.0.0.1:0", "--http", "127.0.0.1:0"]
     command += ["--workers", str(workers), "--log-level", "error"]
@@ -92,7 +92,12 @@ async def start_tier(workers: int) -> Tier:
     process = subprocess.Popen(command, cwd=ROOT, pass_fds=[write])
     os.close(write)
     with os.fdopen(read) as pipe:
-        ports: dict[str, int] = json.loads(pipe.readline())
+        return process, json.loads(pipe.readline())
+
+
+async def start_tier(workers: int) -> Tier:
+    """A preprocessor, connected, all of its decoders ready."""
+    process, ports = spawn(workers)
     client = ChannelClient(f"127.0.0.1:{ports['channel']}", "coordinator", "preprocessor")
     client.start()
     if not await client.wait_open(20):

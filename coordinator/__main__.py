@@ -7,7 +7,9 @@ from pathlib import Path
 
 from coordinator.app import App
 from coordinator.journal import Journal
+from coordinator.media import switch_on
 from coordinator.visit import TIER
+from crema.host.image_signatures import image_formats
 from crema.host.tier import (
     Stop,
     announce,
@@ -50,7 +52,15 @@ def main() -> None:
         default=5.0,
         help="on a stop, take calls for this long after becoming unready; default: 5",
     )
+    parser.add_argument(
+        "--formats",
+        type=image_formats,
+        default=(),
+        metavar="NAME,…",
+        help="image formats that its preprocessors read beside JPEG, PNG, WebP and GIF: avif, bmp, heic, tiff",
+    )
     args = parser.parse_args()
+    switch_on(args.formats)
     check_listeners(
         args, [args.listen, args.operations], secret=None, how="put a proxy in front that checks keys"
     )

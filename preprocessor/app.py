@@ -2,7 +2,7 @@
 
     channel  `preprocess` {specs, remaining_ms, lane} + image bytes → {image, tensors, timing, load} + pixels   intake.py
     HTTP     GET /livez /readyz /metrics                                                                       here
-    parts    gate (places) → pool (queue) → decoder processes (decode.py, transforms.py)
+    parts    gate (places, predicted work) → pool (lanes) → decoder processes (decode.py, transforms.py)
 
 Start: listeners first, then the decode processes; ready when the first of them is. Drain: no new requests, those let
 in are finished, then everything is closed.
@@ -18,6 +18,7 @@ from typing import Any, Final
 import structlog
 
 from crema.host.channel_server import ChannelServer
+from crema.host.image_signatures import cannot_be_read, image_formats
 from crema.host.metrics import Metrics
 from crema.host.service import Service, health_routes, metrics_route
 from crema.host.tier import (
@@ -30,6 +31,7 @@ from crema.host.tier import (
     is_orphan,
     run,
 )
+from crema.names import OptionalFormat
 from preprocessor.busy_share import BusyShare
 from preprocessor.gate import Gate
 from preprocessor.intake import Intake
@@ -47,12 +49,18 @@ log = structlog.get_logger(__name__)
 class Preprocessor:
     """All parts of one preprocessor. Construct, `start()`, later `drain()`."""
 
-    def __init__(self, workers: int, places: int, token: str | None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        places: int,
+        token: str | None,
+        formats: tuple[OptionalFormat, ...] = (),
+    ) -> None:
         self.metrics = Metrics()
         self.meters = Meters(self.metrics)
-        self.pool = Pool(workers, self.meters, on_busy=self._busy_changed)
-        self.gate = Gate(places)
-        self.intake = Intake(self.pool, self.gate, self.meters)
+        self.pool = Pool(workers, self.meters, formats=formats, on_busy=self._busy_changed)
+        self.gate = Gate(places, workers, self.pool.cost)
+        self.intake = Intake(self.pool, self.gate, self.meters, formats=formats)
         self.channels = ChannelServer(self.intake, "preprocessor", frozenset({"coordinator"}), token=token)
         self.service = Service([*health_routes(self.health), metrics_route(self.metrics, self._refresh)])
         self._busy = BusyShare(workers, time.monotonic())
@@ -105,11 +113,16 @@ def main(argv: list[str] | None = None) -> None:
         secret=token,
         how="set CREMA_CLUSTER_TOKEN to the same long random text on every tier (`openssl rand -hex 32`)",
     )
+    for wanted in args.formats:
+        if (reason := cannot_be_read(wanted)) is not None:
+            raise SystemExit(
+                f"{reason}\n  try: `uv pip install pillow-heif` into this virtualenv, or leave {wanted} out"
+            )
     workers = cores() if args.workers == "auto" else args.workers
     places = args.places or PLACES_PER_WORKER * workers
 
     async def serve(stop: Stop) -> None:
-        preprocessor = Preprocessor(workers, places, token)
+        preprocessor = Preprocessor(workers, places, token, args.formats)
         ports = await preprocessor.start(args.channel, args.http)
         log.info("preprocessor_started", **ports, workers=workers, places=places)
         announce(args, ports)
@@ -151,6 +164,13 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         metavar="N",
         help=f"images pending at once; default: {PLACES_PER_WORKER} per worker",
+    )
+    parser.add_argument(
+        "--formats",
+        type=image_formats,
+        default=(),
+        metavar="NAME,…",
+        help="formats to read beside JPEG, PNG, WebP and GIF: avif, bmp, heic, tiff; default: none",
     )
     return parser
 

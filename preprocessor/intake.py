@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +19,9 @@ import structlog
 from crema import wire
 from crema.errors import CremaError
 from crema.host.channel import Buffer, Channel, ChannelLost
-from crema.names import LANES, Lane
+from crema.names import LANES, Lane, OptionalFormat
 from preprocessor.cost import work_of
-from preprocessor.gate import Gate, Permit
+from preprocessor.gate import Gate, Overloaded, Permit
 from preprocessor.header import check_bytes, read_header
 from preprocessor.meters import Meters
 from preprocessor.pool import Job, Pool
@@ -41,6 +41,7 @@ class Call:
     frame_id: int
     specs: tuple[Spec, ...]
     permit: Permit
+    lane: Lane
     arrived_at: float
     deadline: float | None
     request_id: str
@@ -57,12 +58,19 @@ class Intake:
     """The receiver of every channel that coordinators open."""
 
     def __init__(
-        self, pool: Pool, gate: Gate, meters: Meters, *, clock: Callable[[], float] = time.monotonic
+        self,
+        pool: Pool,
+        gate: Gate,
+        meters: Meters,
+        *,
+        formats: Collection[OptionalFormat] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_draining = False
         self._pool = pool
         self._gate = gate
         self._meters = meters
+        self._formats = formats
         self._clock = clock
         self._calls: dict[Channel, dict[int, Call]] = {}
 
@@ -103,13 +111,20 @@ class Intake:
         if call is None:
             return
         try:
-            work = work_of(read_header(payload))
+            work = work_of(read_header(payload, self._formats))
+            self._gate.weigh(call.permit, work, self._left_ms(call.deadline), self._pool.ahead(call.lane))
+        except Overloaded as error:
+            self._meters.refused(error.reason, call.lane)
+            self._finish(call, error)
+            return
         except CremaError as error:
             self._finish(call, error)
             return
         specs = [spec.as_wire() for spec in call.specs]
         done = partial(self._job_done, call)
-        call.job = Job(payload, specs, work, call.deadline, done, call.request_id, call.traceparent)
+        call.job = Job(
+            payload, specs, work, call.deadline, done, call.request_id, call.traceparent, call.lane
+        )
         self._pool.submit(call.job)
 
     def channel_closed(self, channel: Channel, error: Exception | None) -> None:
@@ -130,24 +145,32 @@ class Intake:
                 raise CremaError("invalid_request", "the image is empty; send the bytes of an image file")
             check_bytes(payload_bytes)
             self._check_ready()
-            permit = self._gate.enter(payload_bytes, self._pool.expected_wait_ms())
+            deadline = None if remaining_ms is None else now + decode_budget_ms(remaining_ms) / 1000
+            left_ms = self._left_ms(deadline)
+            permit = self._gate.enter(now, payload_bytes, lane, left_ms, self._pool.ahead(lane))
         except CremaError as error:
-            self._meters.refused(error, lane, self.is_draining)
+            if isinstance(error, Overloaded):
+                self._meters.refused(error.reason, lane)
+            elif error.code == "not_ready":
+                self._meters.refused("draining" if self.is_draining else "full", lane)
             self._meters.answered(error.status, self._clock() - now)
-            self._answer_error(channel, header["id"], error)
+            self._answer_error(channel, header["id"], error, lane)
             return False
-        deadline = None if remaining_ms is None else now + decode_budget_ms(remaining_ms) / 1000
         self._calls[channel][header["id"]] = Call(
             channel,
             header["id"],
             specs,
             permit,
+            lane,
             now,
             deadline,
             request_id=_text(header.get("request_id")) or "",
             traceparent=_text(header.get("traceparent")),
         )
         return True
+
+    def _left_ms(self, deadline: float | None) -> float:
+        return math.inf if deadline is None else (deadline - self._clock()) * 1000
 
     def _check_ready(self) -> None:
         if self.is_draining:
@@ -184,7 +207,7 @@ class Intake:
         total_s = self._clock() - call.arrived_at
         if error is not None:
             self._meters.answered(error.status, total_s)
-            self._answer_error(call.channel, call.frame_id, error)
+            self._answer_error(call.channel, call.frame_id, error, call.lane)
             return
         # a call and its job hold each other: let go here, or the pixels stay until the garbage collector comes
         job, call.job = call.job, None
@@ -201,7 +224,7 @@ class Intake:
             "image": job.answer["image"],
             "tensors": [{"shape": list(spec.shape), "dtype": "uint8"} for spec in call.specs],
             "timing": {"queue_ms": round(queue_ms, 3), **timing, "total_ms": round(total_s * 1000, 3)},
-            "load": self._load(),
+            "load": self._load(call.lane),
         }
         _send(call.channel, answer, job.pixels)
         log.debug(
@@ -212,22 +235,24 @@ class Intake:
             **answer["timing"],
         )
 
-    def _answer_error(self, channel: Channel, frame_id: int, error: CremaError) -> None:
+    def _answer_error(
+        self, channel: Channel, frame_id: int, error: CremaError, lane: Lane = "interactive"
+    ) -> None:
         answer = {
             "v": wire.WIRE_VERSION,
             "kind": "answer",
             "id": frame_id,
             "status": error.status,
             "error": error.as_wire(),
-            "load": self._load(),
+            "load": self._load(lane),
         }
         _send(channel, answer)
 
-    def _load(self) -> dict[str, Any]:
+    def _load(self, lane: Lane) -> dict[str, Any]:
         return {
             "pending": self._gate.pending,
             "places": self._gate.places,
-            "expected_wait_ms": round(self._pool.expected_wait_ms(), 3),
+            "expected_wait_ms": round(self._pool.expected_wait_ms(lane), 3),
         }
 
 
