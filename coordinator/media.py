@@ -111,7 +111,10 @@ def unsupported(data: bytes | memoryview) -> CremaError:
     head = bytes(data[:HEAD_BYTES])
     optional = optional_format(head)
     if optional is not None:
-        return CremaError("unsupported_media_type", switched_off(optional))
+        return CremaError(
+            "unsupported_media_type",
+            f"{switched_off(optional)}; accepted are {accepted(_switched_on, 'and')}",
+        )
     if head[4:8] == b"ftyp":
         found: str | None = "a video or another ISO media file"
     else:

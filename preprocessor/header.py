@@ -27,7 +27,7 @@ MAX_JPEG_SEGMENTS: Final = 4096
 MAX_JPEG_JUNK_BYTES: Final = 64 * 1024
 
 _FOUR: Final[dict[Format, str]] = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "gif": "GIF"}
-FORMAT_NAMES: Final[Mapping[Format, str]] = {**_FOUR, **{name: text for name, text in NAMES.items()}}
+FORMAT_NAMES: Final[Mapping[Format, str]] = {**_FOUR, **dict(NAMES.items())}
 
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 # colour type → allowed bit depths

@@ -18,6 +18,11 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 class _Tiff(TiffImageFile):
     """Pillow's reader without its tour of all directories after the pixels; which way up is read from the first."""
 
+    def _open(self) -> None:
+        super()._open()
+        # the pixels as they are stored: Pillow names the size after the turn, which it would make in `load_end`
+        self._size = self._tile_size
+
     def load_end(self) -> None:
         pass
 
