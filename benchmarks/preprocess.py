@@ -2,9 +2,9 @@
 
     .venv/bin/python -m benchmarks.preprocess [--rounds 5] [--seconds 2] [--workers 1,2]
 
-A real preprocessor over its channel, a few callers more than it has decoders. Bare decode = the same function on the same photo in a
-process of its own with nothing around it, measured in turn with the tier, in CPU time (schedstat). Share = what host and decoders
-use beyond it, of all that they use.
+A real preprocessor over its channel, a few callers more than it has decoders. Bare decode = the same function on the same photo in as
+many processes as there are decoders (two threads of one core slow each other), with nothing around it, measured in turn with the tier, in
+CPU time (schedstat). Share = what host and decoders use beyond it, of all that they use.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def make_photo(size: tuple[int, int]) -> bytes:
     return kept.getvalue()
 
 
-def bare_decode_s(photo: bytes, seconds: float) -> float:
-    """CPU seconds of one decode to the spec, in a process of its own with the tier's allocator."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_bare, (photo, seconds))
+def bare_decode_s(photo: bytes, seconds: float, processes: int) -> float:
+    """CPU seconds of one decode to the spec, in processes with the tier's allocator and nothing else to do."""
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        return statistics.mean(pool.starmap(_bare, [(photo, seconds)] * processes, chunksize=1))
 
 
 def _bare(photo: bytes, seconds: float) -> float:
@@ -145,7 +145,7 @@ async def measured(workers: int, size: tuple[int, int], rounds: int, seconds: fl
     try:
         await keep_busy(tier, photo, 0.5)
         for _ in range(rounds):
-            bare = bare_decode_s(photo, seconds / 2)
+            bare = bare_decode_s(photo, seconds, workers)
             before = tier.cpu_s()
             done, took = await keep_busy(tier, photo, seconds)
             host, decoder = (now - then for now, then in zip(tier.cpu_s(), before, strict=True))
