@@ -14,6 +14,8 @@ ALL = (
     "page_faults",
     "fanout",
     "decode",
+    "preprocess",
+    "tags_over_http",
     "minion_cpu",
     "efficiency",
     "cpu_preset",

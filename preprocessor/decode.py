@@ -154,6 +154,8 @@ def _decode(
             # asking for the floored size yields exactly this scale
             source.draft("L" if is_luma_enough else None, (width // scale, height // scale))
     frame = source.tile[0].extents if header.format == "gif" and source.tile else None
+    # the whole file in one piece: readers that are fed bit by bit begin again at every piece
+    source.decodermaxblock = max(source.decodermaxblock, len(data))
     source.load()
     if header.format == "png":
         # a PNG may carry its orientation after its pixels

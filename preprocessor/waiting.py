@@ -64,16 +64,15 @@ class Waiting(Generic[W]):
 
     def images_before(self, lane: Lane) -> int:
         """How many go before a newcomer of `lane`."""
-        return sum(len(self._queues[each]) for each in _before(lane))
+        queues = self._queues
+        first = len(queues["interactive"])
+        return first if lane == "interactive" else first + len(queues["bulk"])
 
     def work_before(self, lane: Lane) -> float:
         """The work of those."""
-        return sum(self._work[each] for each in _before(lane))
+        first = self._work["interactive"]
+        return first if lane == "interactive" else first + self._work["bulk"]
 
     def _left(self, one: W) -> None:
         # an empty queue has no work, whatever the sums' rounding says
         self._work[one.lane] = self._work[one.lane] - one.work if self._queues[one.lane] else 0.0
-
-
-def _before(lane: Lane) -> tuple[Lane, ...]:
-    return LANES[: LANES.index(lane) + 1]
