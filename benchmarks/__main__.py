@@ -14,12 +14,20 @@ ALL = (
     "page_faults",
     "fanout",
     "merged_call",
+    "processes",
     "decode",
+    "preprocess",
+    "tags_over_http",
     "minion_cpu",
     "efficiency",
     "cpu_preset",
     "workers",
+    "minion_receive",
+    "loop_lag",
+    "memory_growth",
     "overload",
+    "routing",
+    "fair_shares",
 )
 
 

@@ -13,7 +13,7 @@ import structlog
 from coordinator.media import MAX_IMAGE_BYTES, MAX_PIXELS
 from coordinator.merge import DEFAULT_RETRY_AFTER_MS
 from crema import wire
-from crema.errors import CremaError
+from crema.errors import CODES, CremaError
 from crema.host.channel import Buffer
 
 # What a preprocessor may say of a photo or of itself; anything else it refuses is a bug between us.
@@ -24,6 +24,13 @@ Tensor = tuple[dict[str, Any], Buffer]
 """A tensor's description `{shape, dtype}`, and its bytes as a slice of the answer they came in."""
 
 log = structlog.get_logger(__name__)
+
+
+NO_OUTCOME: Final = CremaError(
+    "model_output_invalid",
+    "the minion's answer holds no outcome for this image; report it to the model's owner",
+)
+"""What `outcome_of` gives for an answer that is none."""
 
 
 def tenth(number: float) -> float:
@@ -62,6 +69,12 @@ def tensors_of(header: dict[str, Any], payload: Buffer, count: int) -> list[Tens
     return tensors if start == len(view) else None
 
 
+def is_refusal(header: dict[str, Any]) -> bool:
+    """Whether an answer whose status is not 200 is one that a tier can have sent, and not garbage."""
+    error = header.get("error")
+    return type(header.get("status")) is int and type(error) is dict and error.get("code") in CODES
+
+
 def error_of(header: dict[str, Any], who: str, statuses: frozenset[int] | None = None) -> CremaError:
     """The error of an answer whose status is not 200. One that the tier may not send means that we sent it nonsense."""
     error = CremaError.from_wire(header.get("error"))
@@ -95,8 +108,8 @@ def for_callers(error: CremaError) -> CremaError:
     return error
 
 
-def timing_of(told: Any, total_ms: float) -> tuple[Timing, float | None]:
-    """The timing of a model's part, and its time per item; what a minion did not tell properly is left out."""
+def timing_of(told: Any, total_ms: float) -> tuple[Timing, float | None, int]:
+    """The timing of a model's part, its time per item and the batch's size; what was not told properly is left out (0)."""
     if type(told) is dict:
         queue_ms: Any = told.get("queue_ms")
         inference_ms: Any = told.get("inference_ms")
@@ -108,8 +121,14 @@ def timing_of(told: Any, total_ms: float) -> tuple[Timing, float | None]:
                 "total_ms": tenth(total_ms),
                 "batch_size": batch_size,
             }
-            return timing, inference_ms / batch_size
-    return {"total_ms": tenth(total_ms)}, None
+            return timing, inference_ms / batch_size, batch_size
+    return {"total_ms": tenth(total_ms)}, None, 0
+
+
+def queue_ms_of(told: Any) -> float:
+    """How long a request waited in its replica's queue; 0 where that was not told."""
+    queue_ms: Any = told.get("queue_ms") if type(told) is dict else None
+    return queue_ms if _is_ms(queue_ms) else 0.0
 
 
 def _is_ms(value: Any) -> bool:
@@ -131,10 +150,7 @@ def outcome_of(header: dict[str, Any], payload: Buffer) -> tuple[Any, CremaError
             return None, for_callers(CremaError.from_wire(outcome["error"]))
         if "ok" in outcome:
             return outcome["ok"], None
-    return None, CremaError(
-        "model_output_invalid",
-        "the minion's answer holds no outcome for this image; report it to the model's owner",
-    )
+    return None, NO_OUTCOME
 
 
 def _unpack(payload: Buffer) -> Any:

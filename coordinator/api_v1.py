@@ -18,8 +18,7 @@ from aiohttp import web
 from coordinator.answers import tenth
 from coordinator.body import BATCH, ONE_IMAGE, Limits, Watch, read_body
 from coordinator.call import Call, Image, read_batch, read_call
-from coordinator.directory import Directory
-from coordinator.fanout import Fanout
+from coordinator.fanout import Fanout, Ways
 from coordinator.gate import Gate
 from coordinator.image_url import ImageUrl
 from coordinator.media import Way
@@ -27,7 +26,7 @@ from coordinator.merge import Merged, finish, merge
 from coordinator.model_list import describe
 from coordinator.options import no_options
 from coordinator.plan import Plan, Planner, Query
-from coordinator.router import Router
+from coordinator.rights import Rights
 from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
 from crema.errors import CremaError, problem, retry_after_seconds
@@ -38,6 +37,9 @@ from crema.host.whole_answer import WholeAnswer
 # Photos of one batch call that are under way at once: enough to fill a minion's batches, few enough to leave the
 # preprocessor's places to others.
 BATCH_WIDTH: Final = 8
+
+STICKY: Final = "X-Crema-Sticky"
+"""The header whose value always meets the same version, while a new one has its share of the traffic."""
 
 _encode_json = msgspec.json.Encoder().encode
 
@@ -52,20 +54,15 @@ class ApiV1:
     """The handlers of `/v1`."""
 
     def __init__(
-        self,
-        directory: Directory,
-        router: Router,
-        gate: Gate,
-        observer: Observer,
-        *,
-        can_fetch: bool = False,
+        self, ways: Ways, gate: Gate, observer: Observer, rights: Rights, *, can_fetch: bool = False
     ) -> None:
         self.can_fetch = can_fetch
-        self._directory = directory
-        self._router = router
-        self._planner = Planner(directory)
+        self._directory = ways.directory
+        self._ways = ways
+        self._planner = Planner(ways.directory)
         self._gate = gate
         self._observer = observer
+        self._rights = rights
         self._loop = asyncio.get_running_loop()
         self.last_call = -1e9
         """When the last call came, as a time of `monotonic`."""
@@ -74,10 +71,10 @@ class ApiV1:
     def routes(self) -> list[Route]:
         """What is served under `/v1`."""
         return [
-            Route("POST", "/v1/analyze", self.analyze),
-            Route("POST", "/v1/analyze/batch", self.analyze_batch),
-            Route("GET", "/v1/models", self.list_models),
-            Route("GET", "/v1/models/{name}", self.show_model),
+            Route("POST", "/v1/analyze", self.analyze, "infer"),
+            Route("POST", "/v1/analyze/batch", self.analyze_batch, "infer"),
+            Route("GET", "/v1/models", self.list_models, "infer"),
+            Route("GET", "/v1/models/{name}", self.show_model, "infer"),
         ]
 
     # -- one image -------------------------------------------------------------------------------------------------
@@ -183,11 +180,7 @@ class ApiV1:
         except CremaError as error:
             visit.status, visit.code = error.status, error.code
             timing = f"total;dur={tenth((monotonic() - started) * 1000)}"
-            response = problem_response(error, visit.request_id, {"Server-Timing": timing})
-            if not request.content.is_eof():
-                # the rest of the body is not wanted: the connection ends with this answer
-                response.force_close()
-            return response
+            return problem_response(error, visit.request_id, {"Server-Timing": timing})
         except (asyncio.CancelledError, ConnectionError):
             visit.status, visit.code = CALLER_LEFT, "caller_left"
             raise
@@ -199,24 +192,32 @@ class ApiV1:
     ) -> tuple[list[Image], Plan]:
         """The images and the plan of a call. Raises CremaError for the whole call; takes a permit."""
         gate = self._gate
+        if not self._directory.is_loaded:
+            raise CremaError(
+                "not_ready", "this coordinator has not read its routing yet; try again", retry_after_ms=1000
+            )
         query = self._planner.query(request.rel_url.raw_query_string)
         deadline_ms = query.options.deadline_ms
 
+        if visit.caller is not None:
+            self._rights.begin(visit, visit.caller, query)
+
         def hold(size: int) -> None:
-            gate.hold(size)
+            gate.hold(size, visit.holding)
             visit.body_bytes += size
 
         def check(size: int) -> None:
             self._planner.check(query)
-            gate.check(size)
+            gate.check(size, visit.holding)
 
         deadline = None if deadline_ms is None else visit.started + deadline_ms / 1000
         violations = Violations()
         try:
-            if gate.is_full:
-                gate.enter()
+            if gate.is_full(visit.holding):
+                gate.enter(visit.holding)
             way, body = await read_body(request, limits, Watch(hold, check, deadline))
-            gate.enter()
+            visit.body_ms = (monotonic() - visit.started) * 1000
+            gate.enter(visit.holding)
             visit.is_inside = True
             call = read(way, body, violations)
         except CremaError as error:
@@ -227,15 +228,20 @@ class ApiV1:
             image.disabled() if isinstance(image, ImageUrl) and not self.can_fetch else image
             for image in call.images
         ]
-        return images, self._planner.plan(query, call.sources, violations)
+        plan = self._planner.plan(query, call.sources, violations)
+        if plan.has_canaries:
+            plan = plan.for_caller(request.headers.get(STICKY) or visit.request_id)
+        if visit.caller is not None:
+            plan = self._rights.grant(visit, visit.caller, plan, len(images), BATCH_WIDTH)
+        visit.lane = plan.lane
+        return images, plan
 
     async def _run(
         self, visit: Visit, request_id: str, image: Buffer | ImageUrl, plan: Plan, as_msgpack: bool
     ) -> Merged:
         """One image through the tiers. Raises CremaError when it could not be prepared."""
         fanout = Fanout(
-            self._directory,
-            self._router,
+            self._ways,
             plan,
             request_id=request_id,
             deadline=visit.started + plan.deadline_ms / 1000,
@@ -252,6 +258,7 @@ class ApiV1:
         visit.image = fanout.image
         if fanout.failure is not None:
             raise fanout.failure
+        answered = monotonic()
         parts = [part for part in fanout.parts if part is not None]
         for part in parts:
             finish(part, as_msgpack)
@@ -261,6 +268,7 @@ class ApiV1:
             "total_ms": tenth((monotonic() - visit.started) * 1000),
         }
         merged = merge(request_id, parts, fanout.image, timing)
+        visit.merge_ms = (monotonic() - answered) * 1000
         if merged.code == "partial":
             self._observer.partial()
         return merged

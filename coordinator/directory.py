@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import structlog
 
-from coordinator.router import Replica
+from coordinator.discovery import EVERY_S, Discovery
+from coordinator.ejection import Ejection
+from coordinator.replica import Replica
+from coordinator.router import Group
 from coordinator.routing_file import ModelRow, Routing, RoutingError, VersionRow, read_routing
 from coordinator.violations import closest
 from crema.errors import CremaError
@@ -21,11 +25,15 @@ from crema.names import Role, parse_version
 
 WATCH_EVERY_S: Final = 0.2
 # New replicas get this long to be connected before the routing that names them is in force.
-CONNECT_WAIT_S: Final = 0.5
+CONNECT_WAIT_S: Final = 0.4
 # A removed replica's connection is kept for the calls that were on their way to it when it was removed, and until its
 # requests are answered, at most a drain's time.
 LINGER_S: Final = 5.0
 LINGER_MOST_S: Final = 30.0
+# For how long it is remembered that a replica was ejected: one that a health probe lists again is not healed by that.
+REMEMBER_S: Final = 60.0
+# An answer's time until one has been seen, for who prepares photos and for models that promise none.
+EXPECTED_MS: Final = 500.0
 
 log = structlog.get_logger(__name__)
 
@@ -33,19 +41,46 @@ log = structlog.get_logger(__name__)
 class Peer:
     """One replica or preprocessor: its connection and what the router knows of it."""
 
-    __slots__ = ("client", "replica")
+    __slots__ = ("_has_left", "client", "replica")
 
-    def __init__(self, client: ChannelClient) -> None:
-        self.client = client
-        self.replica = Replica(client.address)
+    def __init__(self, address: str, ours: Role, its: Role, token: str | None, replica: Replica) -> None:
+        self.replica = replica
+        self._has_left = False
+        self.client = ChannelClient(address, ours, its, token=token, on_change=self._changed)
+
+    async def close(self) -> None:
+        """Drop the connection; what is known of the replica may go on with another."""
+        self._has_left = True
+        self.replica.closed()
+        await self.client.close()
+
+    def _changed(self, is_open: bool) -> None:
+        if self._has_left:
+            return
+        if is_open:
+            self.replica.opened(monotonic())
+        else:
+            self.replica.closed()
+
+
+class Peers:
+    """Those among which one is chosen for a request; `group.replicas` lie in the same order."""
+
+    __slots__ = ("all", "group")
+
+    def __init__(self, peers: list[Peer], ejection: Ejection, expected_ms: float) -> None:
+        self.all = peers
+        self.group = Group([peer.replica for peer in peers], ejection, expected_ms)
 
 
 class Served:
     """One version of a model as the routing in force describes it."""
 
-    __slots__ = ("card", "model", "params", "peers", "row", "spec", "version", "version_text")
+    __slots__ = ("card", "model", "params", "peers", "revision", "row", "spec", "version", "version_text")
 
-    def __init__(self, model: str, version: str, row: VersionRow, peers: list[Peer]) -> None:
+    def __init__(self, model: str, version: str, row: VersionRow, peers: Peers, revision: int) -> None:
+        self.revision = revision
+        """Of the directory, when this came into force."""
         self.model = model
         self.version_text = version
         self.version = parse_version(version)
@@ -61,14 +96,18 @@ class Served:
                 "fit": spec.get("fit", "cover"),
                 "filter": spec.get("filter", "bilinear"),
             }
+            if spec.get("colour", "rgb") != "rgb":
+                self.spec["colour"] = spec["colour"]
 
     @property
     def open_peers(self) -> list[Peer]:
         """Those that can be sent to now."""
-        peers = self.peers
-        if len(peers) == 1 and peers[0].client.is_open:
-            return peers
-        return [peer for peer in peers if peer.client.is_open]
+        return [peer for peer in self.peers.all if peer.replica.is_open]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can take traffic."""
+        return self.row.state == "ready" and self.peers.group.is_open
 
     @property
     def state(self) -> str:
@@ -80,15 +119,46 @@ class Served:
 
 
 class ServedModel:
-    """One model: its versions, newest last, and what its name and labels mean."""
+    """One model: its versions, newest last, and what its name and labels mean.
 
-    __slots__ = ("default", "labels", "name", "versions")
+    `default` and `labels` move only onto a version that is ready: until it is, and as long as what they meant before
+    can be reached, they stay (`settle`).
+    """
 
-    def __init__(self, name: str, row: ModelRow, versions: dict[str, Served]) -> None:
+    __slots__ = ("_row", "canaries", "default", "labels", "name", "versions")
+
+    def __init__(
+        self, name: str, row: ModelRow, versions: dict[str, Served], former: ServedModel | None
+    ) -> None:
         self.name = name
-        self.labels = row.labels
-        self.default = versions[row.default]
         self.versions = dict(sorted(versions.items(), key=lambda each: each[1].version))
+        self.canaries = tuple(each for each in self.versions.values() if each.row.canary_percent)
+        """The versions that get a share of what is not pinned."""
+        self._row = row
+        self.labels: dict[str, str]
+        self.default: Served
+        meant = {} if former is None else former.labels
+        self.labels = {label: self._still(meant.get(label), wanted) for label, wanted in row.labels.items()}
+        before = None if former is None else former.default.version_text
+        self.default = self.versions[self._still(before, row.default)]
+
+    def settle(self) -> bool:
+        """Move what had to wait for its version, if that is ready now. Returns whether anything moved."""
+        has_moved = False
+        if self.default.version_text != self._row.default and self.versions[self._row.default].is_ready:
+            self.default = self.versions[self._row.default]
+            has_moved = True
+        for label, wanted in self._row.labels.items():
+            if self.labels[label] != wanted and self.versions[wanted].is_ready:
+                self.labels[label] = wanted
+                has_moved = True
+        return has_moved
+
+    def _still(self, former: str | None, wanted: str) -> str:
+        """What a pointer means as long as the version it is to move to is not ready."""
+        if former is None or former == wanted or former not in self.versions:
+            return wanted
+        return former if self.versions[former].is_ready and not self.versions[wanted].is_ready else wanted
 
     @property
     def available(self) -> list[str]:
@@ -105,6 +175,14 @@ class ServedModel:
             return self._newest_promoted(int(wanted))
         return None
 
+    def canaries_for(self, wanted: str) -> tuple[Served, ...]:
+        """The canaries that may stand in for what `wanted` means: for the bare name and for a major version."""
+        if not self.canaries or wanted in self.labels or wanted in self.versions:
+            return ()
+        if not wanted:
+            return self.canaries
+        return tuple(each for each in self.canaries if str(each.version.major) == wanted)
+
     def _newest_promoted(self, major: int) -> Served | None:
         promoted = [
             each
@@ -119,27 +197,47 @@ class ServedModel:
 class Directory:
     """The routing in force. `run()` follows the file until it is cancelled."""
 
-    def __init__(self, path: Path, *, token: str | None = None, role: Role = "coordinator") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        token: str | None = None,
+        role: Role = "coordinator",
+        discovery: Discovery | None = None,
+    ) -> None:
         self.revision = 0
         """Grows with every routing that comes into force: whatever was resolved before is stale then."""
         self.is_loaded = False
         self.default_models: tuple[str, ...] = ()
         self.models: dict[str, ServedModel] = {}
-        self.preprocessors: list[Peer] = []
+        self.preprocessors = Peers([], Ejection(), EXPECTED_MS)
         self._path = path
         self._token = token
         self._role: Role = role
         self._peers: dict[tuple[Role, str], Peer] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[tuple[Role, str], tuple[Peer, asyncio.Task[None]]] = {}
+        # replicas that were ejected when they left, and until when that is remembered
+        self._ejected: dict[tuple[Role, str], tuple[Replica, float]] = {}
+        # what is normal for a version outlives the routing that lists it
+        self._ejections: dict[tuple[str, str], Ejection] = {("", ""): self.preprocessors.group.ejection}
+        self._discovery = discovery or Discovery()
+        self._routing: Routing | None = None
+        self._is_applying = asyncio.Lock()
         self._seen: object = None
 
     @property
     def open_preprocessors(self) -> list[Peer]:
         """Those that can be sent to now."""
-        peers = self.preprocessors
-        if len(peers) == 1 and peers[0].client.is_open:
-            return peers
-        return [peer for peer in peers if peer.client.is_open]
+        return [peer for peer in self.preprocessors.all if peer.replica.is_open]
+
+    def peers_of(self, served: Served) -> Peers:
+        """Those that serve a version now. A routing newer than the plan may have moved them."""
+        if served.revision != self.revision:
+            model = self.models.get(served.model)
+            moved = model.versions.get(served.version_text) if model is not None else None
+            if moved is not None and moved.peers.group.is_open:
+                return moved.peers
+        return served.peers
 
     # -- selectors -------------------------------------------------------------------------------------------------
 
@@ -153,6 +251,11 @@ class Directory:
         if served is None:
             raise self._unknown_version(model, wanted)
         return served
+
+    def canaries_for(self, selector: str) -> tuple[Served, ...]:
+        """The canaries that have a share of what a known selector means."""
+        name, _, wanted = selector.partition("@")
+        return self.models[name].canaries_for(wanted)
 
     def model(self, name: str) -> ServedModel:
         """The model of that name. Raises CremaError `unknown_model`."""
@@ -192,10 +295,26 @@ class Directory:
     # -- the file --------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Follow the routing file: a change is in force in less than a second, a broken file leaves the old in force."""
+        """Follow the routing file: a change is in force in less than a second, a broken file leaves the old in force.
+        The names in it are looked up again and again."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_names())
+            while True:
+                await self.refresh()
+                await asyncio.sleep(WATCH_EVERY_S)
+
+    async def _follow_names(self) -> None:
         while True:
-            await self.refresh()
-            await asyncio.sleep(WATCH_EVERY_S)
+            await asyncio.sleep(EVERY_S)
+            await self.refresh_names()
+
+    async def refresh_names(self) -> None:
+        """Look the routing's names up once, and put what changed in force."""
+        routing = self._routing
+        if routing is not None and await self._discovery.refresh(_addresses(routing)):
+            async with self._is_applying:
+                # a file that came meanwhile has been put in force with what is known now
+                await self._apply(self._routing or routing)
 
     async def refresh(self) -> None:
         """Look at the file once and put what changed in force."""
@@ -209,6 +328,7 @@ class Directory:
             return
         seen = (found.st_mtime_ns, found.st_size, found.st_ino)
         if seen == self._seen:
+            self._settle()
             return
         self._seen = seen
         try:
@@ -220,62 +340,111 @@ class Directory:
 
     async def apply(self, routing: Routing) -> None:
         """Put a routing in force once its new replicas are connected, or after `CONNECT_WAIT_S`."""
-        wanted: set[tuple[Role, str]] = {("preprocessor", address) for address in routing.preprocessors}
+        async with self._is_applying:
+            await self._discovery.prepare(_addresses(routing))
+            await self._apply(routing)
+
+    async def _apply(self, routing: Routing) -> None:
+        expand = self._discovery.expand
+        wanted: set[tuple[Role, str]] = {("preprocessor", each) for each in expand(routing.preprocessors)}
         for row in routing.models.values():
             for version in row.versions.values():
-                wanted.update(("minion", address) for address in version.replicas)
+                wanted.update(("minion", address) for address in expand(version.replicas))
         fresh = wanted - self._peers.keys()
-        for role, address in fresh:
-            client = ChannelClient(address, self._role, role, token=self._token)
-            client.start()
-            self._peers[role, address] = Peer(client)
+        for key in fresh:
+            self._peers[key] = self._take(key)
         if fresh:
             await asyncio.gather(*(self._peers[each].client.wait_open(CONNECT_WAIT_S) for each in fresh))
-        self.preprocessors = self._of("preprocessor", routing.preprocessors)
+        self._routing = routing
+        self.revision += 1
+        self.preprocessors = Peers(
+            self._of("preprocessor", expand(routing.preprocessors)), self._ejections["", ""], EXPECTED_MS
+        )
         self.models = {name: self._serve(name, row) for name, row in sorted(routing.models.items())}
         self.default_models = routing.default_models
         self.is_loaded = True
-        self.revision += 1
+        listed = {(name, version) for name, row in routing.models.items() for version in row.versions}
+        for gone in self._ejections.keys() - listed - {("", "")}:
+            del self._ejections[gone]
         for key in self._peers.keys() - wanted:
-            self._let_go(self._peers.pop(key))
+            self._let_go(key, self._peers.pop(key))
         log.info(
             "routing_in_force", revision=routing.revision, models=len(self.models), peers=len(self._peers)
         )
 
+    def _settle(self) -> None:
+        moved = [model.name for model in self.models.values() if model.settle()]
+        if moved:
+            self.revision += 1
+            log.info("routing_settled", models=moved)
+
     async def close(self) -> None:
         """Drop every connection."""
-        for task in self._leaving:
+        leaving = [task for _, task in self._leaving.values()]
+        for task in leaving:
             task.cancel()
-        await asyncio.gather(
-            *(peer.client.close() for peer in self._peers.values()), *self._leaving, return_exceptions=True
-        )
+        peers = [*self._peers.values(), *(peer for peer, _ in self._leaving.values())]
+        await asyncio.gather(*leaving, *(peer.close() for peer in peers), return_exceptions=True)
         self._peers = {}
 
     def _serve(self, name: str, row: ModelRow) -> ServedModel:
-        versions = {
-            version: Served(name, version, each, self._of("minion", each.replicas))
-            for version, each in row.versions.items()
-        }
-        return ServedModel(name, row, versions)
+        versions = {}
+        for version, each in row.versions.items():
+            ejection = self._ejections.setdefault((name, version), Ejection())
+            slo = each.card.get("slo")
+            promised = slo.get("p99_ms") if isinstance(slo, dict) else None
+            expected_ms = float(promised) if isinstance(promised, (int, float)) else EXPECTED_MS
+            peers = Peers(self._of("minion", self._discovery.expand(each.replicas)), ejection, expected_ms)
+            versions[version] = Served(name, version, each, peers, self.revision)
+        return ServedModel(name, row, versions, self.models.get(name))
 
     def _of(self, role: Role, addresses: Iterable[str]) -> list[Peer]:
         return [self._peers[role, address] for address in addresses]
 
-    def _let_go(self, peer: Peer) -> None:
-        task = asyncio.get_running_loop().create_task(self._linger(peer))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+    # -- connections -----------------------------------------------------------------------------------------------
 
-    @staticmethod
-    async def _linger(peer: Peer) -> None:
-        """Keep a removed replica's connection until what is in flight on it is answered."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        try:
-            while peer.client.is_open and (
-                loop.time() < start + LINGER_S
-                or (peer.client.outstanding and loop.time() < start + LINGER_MOST_S)
-            ):
-                await asyncio.sleep(WATCH_EVERY_S)
-        finally:
-            await peer.client.close()
+    def _take(self, key: tuple[Role, str]) -> Peer:
+        """The peer at an address: one that was about to leave, or a new one."""
+        leaving = self._leaving.pop(key, None)
+        if leaving is not None:
+            peer, task = leaving
+            task.cancel()
+            return peer
+        role, address = key
+        replica, until = self._ejected.pop(key, (None, 0.0))
+        if replica is None or until < monotonic():
+            replica = Replica(address)
+        peer = Peer(address, self._role, role, self._token, replica)
+        peer.client.start()
+        return peer
+
+    def _let_go(self, key: tuple[Role, str], peer: Peer) -> None:
+        task = asyncio.get_running_loop().create_task(self._linger(key, peer))
+        self._leaving[key] = peer, task
+
+    async def _linger(self, key: tuple[Role, str], peer: Peer) -> None:
+        """Keep a removed replica's connection until what is in flight on it is answered; cancelled to keep it for good."""
+        start = monotonic()
+        while peer.client.is_open and (
+            monotonic() < start + LINGER_S
+            or (peer.client.outstanding and monotonic() < start + LINGER_MOST_S)
+        ):
+            await asyncio.sleep(WATCH_EVERY_S)
+        del self._leaving[key]
+        now = monotonic()
+        self._ejected = {each: kept for each, kept in self._ejected.items() if kept[1] > now}
+        if peer.replica.is_ejected:
+            self._ejected[key] = peer.replica, now + REMEMBER_S
+        await peer.close()
+
+
+def _addresses(routing: Routing) -> list[str]:
+    return [
+        *routing.preprocessors,
+        *(
+            address
+            for row in routing.models.values()
+            for version in row.versions.values()
+            for address in version.replicas
+        ),
+    ]

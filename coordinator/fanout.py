@@ -1,46 +1,117 @@
 """Fan-out: one photo to one preprocessor, then its tensors to every model, all under one deadline.
 
 One future per call and one callback per answer, no task per model; the tensors travel as slices of the one buffer the
-preprocessor's answer was received in. Decides nothing about the answer's body: it hands over what each model said.
+preprocessor's answer was received in. Each hop may be tried once more on another replica (`second_try`); the first
+answer wins. Decides nothing about the answer's body: it hands over what each model said.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from time import monotonic
 from typing import Any, Final
 
 import structlog
 
 from coordinator.answers import (
+    NO_OUTCOME,
     PREPROCESS_STATUSES,
     Tensor,
     error_of,
     image_of,
+    is_refusal,
     outcome_of,
+    queue_ms_of,
     tensors_of,
     timing_of,
 )
-from coordinator.directory import Directory, Peer, Served
+from coordinator.directory import Directory, Peer, Peers, Served
 from coordinator.image_url import ImageUrl
 from coordinator.merge import DEFAULT_RETRY_AFTER_MS, Part
-from coordinator.plan import Plan, PlannedModel
-from coordinator.router import Router
+from coordinator.patience import Patience
+from coordinator.plan import Plan
+from coordinator.router import NONE, Router
+from coordinator.second_try import SecondTries, can_be_tried_elsewhere, more_telling
 from crema.errors import CremaError
 from crema.host.channel import Buffer, ChannelLost
 
 # What the other tiers take; the id of a batch's item may be longer.
 MAX_REQUEST_ID: Final = 128
+# In place of a model's index: the hop to the preprocessor.
+PREPROCESS: Final = -1
 
 log = structlog.get_logger(__name__)
 
-OnAnswer = Callable[[Peer, float, dict[str, Any] | None, Buffer, Exception | None], None]
-"""(peer, when it was sent, then as the channel's `OnAnswer`)"""
 
-_NO_PREPROCESSOR = "no preprocessor can be reached; come back in a second"
+class Ways:
+    """What all calls of a coordinator share on their way down: who chooses replicas, and what second tries may cost."""
+
+    __slots__ = ("directory", "patience", "router", "tries")
+
+    def __init__(self, directory: Directory, router: Router | None = None) -> None:
+        self.directory = directory
+        self.router = router or Router()
+        self.tries = SecondTries()
+        self.patience = Patience()
+
+
+class Attempt:
+    """One request that was sent to one replica. `fanout` is None once nothing more can come of it."""
+
+    __slots__ = ("fanout", "index", "is_second", "peer", "peers", "sent_at", "sent_id")
+
+    def __init__(
+        self, fanout: Fanout, index: int, peers: Peers, peer: Peer, sent_at: float, is_second: bool
+    ) -> None:
+        self.fanout: Fanout | None = fanout
+        self.index = index
+        self.peers = peers
+        self.peer = peer
+        self.sent_at = sent_at
+        self.is_second = is_second
+        self.sent_id = 0
+
+    def answered(self, header: dict[str, Any] | None, payload: Buffer, lost: Exception | None) -> None:
+        """The channel's `OnAnswer`."""
+        fanout = self.fanout
+        if fanout is not None:
+            self.fanout = None
+            fanout.answered(self, header, payload)
+
+    def is_late(self, now: float) -> None:
+        """The wheel's reminder."""
+        if self.fanout is not None:
+            self.fanout.is_late(self, now)
+
+    def failed(self, now: float) -> None:
+        """Its connection broke, or what came was no answer to it."""
+        group, replica = self.peers.group, self.peer.replica
+        group.ejection.failed(group.replicas, replica, now, self.sent_at)
+        replica.given_up(self.sent_at)
+
+    def refused(self, now: float, header: dict[str, Any], error: CremaError) -> None:
+        """The replica answered, and not with what was asked for."""
+        if error.status in (429, 503):
+            self.peer.replica.refused(now, header.get("load"), error.retry_after_ms)
+        else:
+            self.peer.replica.answered(now, header.get("load"))
+
+    def succeeded(
+        self, now: float, header: dict[str, Any], service_ms: float, item_ms: float | None, size: int
+    ) -> None:
+        """The replica answered; `service_ms` without its queue, for work of `size` (0: not known)."""
+        group, replica = self.peers.group, self.peer.replica
+        if group.is_many and size:
+            group.ejection.answered(group.replicas, replica, now, self.sent_at, service_ms, size)
+        replica.answered(now, header.get("load"), item_ms, service_ms)
+
+    def give_up(self) -> None:
+        """Its answer is not wanted any more: tell the replica."""
+        self.fanout = None
+        self.peer.replica.given_up(self.sent_at)
+        with suppress(ChannelLost):
+            self.peer.client.cancel(self.sent_id)
 
 
 class Fanout:
@@ -50,14 +121,13 @@ class Fanout:
     """
 
     __slots__ = (
-        "_deadline", "_directory", "_in_flight", "_is_over", "_loop", "_missing", "_request_id", "_router",
-        "_timer", "_traceparent", "done", "failure", "image", "parts", "plan", "preprocess_ms",
+        "_deadline", "_errors", "_in_flight", "_is_over", "_loop", "_missing", "_photo", "_photo_bytes", "_request_id",
+        "_tensors", "_timer", "_traceparent", "_ways", "done", "failure", "image", "parts", "plan", "preprocess_ms",
     )  # fmt: skip
 
     def __init__(
         self,
-        directory: Directory,
-        router: Router,
+        ways: Ways,
         plan: Plan,
         *,
         request_id: str,
@@ -72,16 +142,19 @@ class Fanout:
         self.image: dict[str, Any] | None = None
         self.preprocess_ms = 0.0
         self.parts: list[Part | None] = [None] * len(plan.models)
-        self._directory = directory
-        self._router = router
+        self._ways = ways
         # its end tells the images of a batch apart
         self._request_id = request_id[-MAX_REQUEST_ID:]
         self._deadline = deadline
         self._traceparent = traceparent
         self._loop = loop
         self._missing = len(plan.models)
-        # what to cancel: the index of the model (-1: the preprocessor) → its peer and the id on its channel
-        self._in_flight: dict[int, tuple[Peer, int]] = {}
+        self._photo: Buffer | ImageUrl = b""
+        self._photo_bytes = 0
+        self._tensors: list[Tensor] = []
+        self._in_flight: set[Attempt] = set()
+        # the hops that were tried twice, with the error of the try that has failed, if one has
+        self._errors: dict[int, CremaError | None] = {}
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -96,24 +169,20 @@ class Fanout:
                 )
             )
             return
-        if not any(self._peers_of(planned.served) for planned in self.plan.models):
+        directory = self._ways.directory
+        for planned in self.plan.models:
+            if directory.peers_of(planned.served).group.is_open:
+                break
+        else:
             # nobody is there to look at the photo: say so before it is decoded
             for index, planned in enumerate(self.plan.models):
                 self._failed(index, _no_replica(planned.served))
             return
-        peers = self._directory.open_preprocessors
-        if not peers:
-            self._fail(CremaError("not_ready", _NO_PREPROCESSOR, retry_after_ms=DEFAULT_RETRY_AFTER_MS))
-            return
+        self._photo = image
+        # of an image by URL nothing is known that its preparation's time could be measured against
+        self._photo_bytes = 0 if isinstance(image, ImageUrl) else len(image)
         self._timer = self._loop.call_later(self._deadline - now, self._expire)
-        header = self._header("preprocess", now)
-        header["specs"] = self.plan.specs
-        if isinstance(image, ImageUrl):
-            header["url"], image = image.url, b""
-        try:
-            self._submit(-1, peers, now, header, image, self._preprocessed)
-        except ChannelLost:
-            self._fail(CremaError("not_ready", _NO_PREPROCESSOR, retry_after_ms=DEFAULT_RETRY_AFTER_MS))
+        self._try(PREPROCESS, now)
 
     def cancel(self) -> None:
         """Give up what is not answered yet and tell the tiers. Does nothing once all is over."""
@@ -121,6 +190,68 @@ class Fanout:
             self._end()
 
     # -- the two hops ----------------------------------------------------------------------------------------------
+
+    def _try(self, index: int, now: float, besides: Peer | None = None) -> bool:
+        """Send a hop's request to the replica that the router chooses, the second time to another than `besides`.
+
+        Returns whether it was sent; a first try that could not be has failed then.
+        """
+        ways = self._ways
+        if index == PREPROCESS:
+            peers = ways.directory.preprocessors
+        else:
+            peers = ways.directory.peers_of(self.plan.models[index].served)
+        group = peers.group
+        if besides is None:
+            chosen = ways.router.choose(group, now)
+            if chosen == NONE:
+                self._gone(index, self._nobody(index))
+                return False
+        else:
+            chosen = ways.router.choose_another(group, now, besides.replica)
+            if chosen == NONE or not ways.tries.take(now):
+                return False
+        peer = peers.all[chosen]
+        attempt = Attempt(self, index, peers, peer, now, besides is not None)
+        try:
+            if index == PREPROCESS:
+                header = self._header("preprocess", now)
+                header["specs"] = self.plan.specs
+                photo = self._photo
+                if isinstance(photo, ImageUrl):
+                    header["url"], photo = photo.url, b""
+                attempt.sent_id = peer.client.submit(header, (photo,), attempt.answered)
+            else:
+                planned = self.plan.models[index]
+                described, data = self._tensors[planned.spec]
+                header = self._header("infer", now)
+                header["items"] = (
+                    {"shape": described["shape"], "dtype": described["dtype"], "params": planned.params},
+                )
+                attempt.sent_id = peer.client.submit(header, (data,), attempt.answered)
+        except ChannelLost:
+            if besides is not None:
+                return False
+            if self._try(index, now, peer):
+                return True
+            self._gone(index, self._nobody(index))
+            return False
+        except ValueError:
+            log.exception("header_too_large", request_id=self._request_id)
+            self._gone(
+                index, CremaError("internal", "this model's params do not fit the channel; send shorter ones")
+            )
+            return False
+        replica = peer.replica
+        if group.is_many:
+            due = now + replica.patience_s(now, group.expected_ms)
+            if due < self._deadline:
+                ways.patience.add(due, attempt)
+        replica.sent(now)
+        self._in_flight.add(attempt)
+        if besides is None:
+            ways.tries.budget.sent(1)
+        return True
 
     def _header(self, kind: str, now: float) -> dict[str, Any]:
         header: dict[str, Any] = {
@@ -133,117 +264,106 @@ class Fanout:
             header["traceparent"] = self._traceparent
         return header
 
-    def _submit(
-        self,
-        index: int,
-        peers: list[Peer],
-        now: float,
-        header: dict[str, Any],
-        payload: Buffer,
-        on_answer: OnAnswer,
-    ) -> None:
-        """Send to the replica that the router chooses. Raises ChannelLost, and ValueError over the wire's limits."""
-        peer = (
-            peers[0] if len(peers) == 1 else peers[self._router.choose([each.replica for each in peers], now)]
-        )
-        sent_id = peer.client.submit(header, (payload,), partial(on_answer, peer, now))
-        peer.replica.sent()
-        self._in_flight[index] = (peer, sent_id)
+    def answered(self, attempt: Attempt, header: dict[str, Any] | None, payload: Buffer) -> None:
+        """A request was answered; without a header its connection was lost."""
+        now = monotonic()
+        self._in_flight.discard(attempt)
+        if attempt.index == PREPROCESS:
+            self._preprocessed(attempt, now, header, payload)
+        else:
+            self._inferred(attempt, now, header, payload)
 
     def _preprocessed(
-        self, peer: Peer, sent: float, header: dict[str, Any] | None, payload: Buffer, lost: Exception | None
+        self, attempt: Attempt, now: float, header: dict[str, Any] | None, payload: Buffer
     ) -> None:
-        now = monotonic()
-        del self._in_flight[-1]
-        self.preprocess_ms = (now - sent) * 1000
+        total_ms = (now - attempt.sent_at) * 1000
+        self.preprocess_ms += total_ms
         if header is None:
-            peer.replica.given_up()
-            self._fail(
-                CremaError(
-                    "not_ready",
-                    "the preprocessor was lost; come back in a second",
-                    retry_after_ms=DEFAULT_RETRY_AFTER_MS,
-                )
-            )
+            attempt.failed(now)
+            self._try_again(attempt, now, _lost("the preprocessor was lost; come back in a second"))
             return
         if header.get("status") != 200:
             error = error_of(header, "preprocessor", PREPROCESS_STATUSES)
-            _note_refusal(peer, now, header, error)
-            self._fail(error)
+            if not is_refusal(header):
+                attempt.failed(now)
+                self._try_again(attempt, now, error)
+                return
+            attempt.refused(now, header, error)
+            if can_be_tried_elsewhere(error):
+                self._try_again(attempt, now, error)
+            else:
+                self._gone(PREPROCESS, error)
             return
-        peer.replica.answered(now, header.get("load"))
-        self.image = image_of(header)
+        image = image_of(header)
         tensors = tensors_of(header, payload, len(self.plan.specs))
-        if self.image is None or tensors is None:
-            log.error("preprocessor_answer_invalid", peer=peer.client.address, request_id=self._request_id)
-            self._fail(
-                CremaError(
-                    "internal",
-                    "the preprocessor's answer does not fit the request; it is logged under this request id",
-                )
+        if image is None or tensors is None:
+            log.error(
+                "preprocessor_answer_invalid", peer=attempt.peer.client.address, request_id=self._request_id
             )
-            return
-        for index, planned in enumerate(self.plan.models):
-            self._infer(index, planned, tensors[planned.spec], now)
-
-    def _infer(self, index: int, planned: PlannedModel, tensor: Tensor, now: float) -> None:
-        peers = self._peers_of(planned.served)
-        if not peers:
-            self._failed(index, _no_replica(planned.served))
-            return
-        described, data = tensor
-        header = self._header("infer", now)
-        header["items"] = (
-            {"shape": described["shape"], "dtype": described["dtype"], "params": planned.params},
-        )
-        try:
-            self._submit(index, peers, now, header, data, partial(self._inferred, index))
-        except ChannelLost:
-            self._failed(index, _no_replica(planned.served))
-        except ValueError:
-            log.exception("infer_header_too_large", request_id=self._request_id)
-            self._failed(
-                index, CremaError("internal", "this model's params do not fit the channel; send shorter ones")
+            attempt.failed(now)
+            error = CremaError(
+                "internal",
+                "the preprocessor's answer does not fit the request; it is logged under this request id",
             )
+            self._try_again(attempt, now, error)
+            return
+        service_ms = max(0.0, total_ms - queue_ms_of(header.get("timing")))
+        attempt.succeeded(now, header, service_ms, None, self._photo_bytes)
+        if self._errors:
+            self._won(attempt)
+        self.image = image
+        self._tensors = tensors
+        self._photo = b""
+        for index in range(len(self.plan.models)):
+            self._try(index, now)
 
-    def _inferred(
-        self,
-        index: int,
-        peer: Peer,
-        sent: float,
-        header: dict[str, Any] | None,
-        payload: Buffer,
-        lost: Exception | None,
-    ) -> None:
-        now = monotonic()
-        del self._in_flight[index]
+    def _inferred(self, attempt: Attempt, now: float, header: dict[str, Any] | None, payload: Buffer) -> None:
+        index = attempt.index
         planned = self.plan.models[index]
         served = planned.served
         if header is None:
-            peer.replica.given_up()
-            error = CremaError(
-                "not_ready",
-                "the connection to the minion was lost; try again",
-                retry_after_ms=DEFAULT_RETRY_AFTER_MS,
-            )
-            self._failed(index, error)
+            attempt.failed(now)
+            self._try_again(attempt, now, _lost("the connection to the minion was lost; try again"))
             return
         if header.get("status") != 200:
             error = error_of(header, f"{served.model}@{served.version_text}")
-            _note_refusal(peer, now, header, error)
-            self._failed(index, error)
+            if not is_refusal(header):
+                attempt.failed(now)
+                self._try_again(attempt, now, error)
+                return
+            attempt.refused(now, header, error)
+            if can_be_tried_elsewhere(error):
+                self._try_again(attempt, now, error)
+            else:
+                self._gone(index, error)
             return
         if header.get("version") != served.version_text or header.get("model") != served.model:
             # the port of a minion that is gone may belong to another by now; its answer is not what was asked for
-            peer.replica.given_up()
+            attempt.failed(now)
             log.error(
-                "wrong_minion", peer=peer.client.address, wanted=f"{served.model}@{served.version_text}"
+                "wrong_minion",
+                peer=attempt.peer.client.address,
+                wanted=f"{served.model}@{served.version_text}",
             )
-            self._failed(index, _no_replica(served))
+            self._try_again(attempt, now, _no_replica(served))
             return
-        timing, item_ms = timing_of(header.get("timing"), (now - sent) * 1000)
-        peer.replica.answered(now, header.get("load"), item_ms)
         output, failure = outcome_of(header, payload)
+        if failure is NO_OUTCOME:
+            attempt.failed(now)
+            self._try_again(attempt, now, NO_OUTCOME)
+            return
+        total_ms = (now - attempt.sent_at) * 1000
+        timing, item_ms, size = timing_of(header.get("timing"), total_ms)
+        if failure is None:
+            attempt.succeeded(now, header, max(0.0, total_ms - timing.get("queue_ms", 0.0)), item_ms, size)
+        else:
+            attempt.refused(now, header, failure)
+            if can_be_tried_elsewhere(failure):
+                # a worker that died with its batch, or will not be there in time for what waits
+                self._try_again(attempt, now, failure)
+                return
+        if self._errors:
+            self._won(attempt)
         self._settle(
             index,
             Part(
@@ -251,17 +371,59 @@ class Fanout:
             ),
         )
 
-    def _peers_of(self, served: Served) -> list[Peer]:
-        """The version's replicas that can be sent to. A routing newer than the plan may have moved them."""
-        peers = served.open_peers
-        if not peers:
-            model = self._directory.models.get(served.model)
-            moved = model.versions.get(served.version_text) if model is not None else None
-            if moved is not None and moved is not served:
-                return moved.open_peers
-        return peers
+    # -- second tries ----------------------------------------------------------------------------------------------
+
+    def _try_again(self, attempt: Attempt, now: float, error: CremaError) -> None:
+        """A try has failed in a way that another replica might not: try there, unless that has been done."""
+        index, errors = attempt.index, self._errors
+        if index in errors:
+            if any(each.index == index for each in self._in_flight):
+                errors[index] = error
+                return
+            self._ways.tries.ended["failed"] += 1
+            self._gone(index, more_telling(errors[index], error))
+            return
+        if now < self._deadline and self._try(index, now, attempt.peer):
+            errors[index] = error
+        else:
+            self._gone(index, error)
+
+    def is_late(self, attempt: Attempt, now: float) -> None:
+        """No answer for longer than the replica may be silent: try another one beside it, once."""
+        if attempt.index == PREPROCESS and isinstance(self._photo, ImageUrl):
+            return  # somebody else's server is slow, not this replica
+        group, replica = attempt.peers.group, attempt.peer.replica
+        is_silent = replica.heard_at < attempt.sent_at
+        if group.ejection.silent(group.replicas, replica, now, attempt.sent_at):
+            attempt.peer.client.reset()
+        # bulk may well wait behind others at a replica that works
+        can_help = attempt.index not in self._errors and (is_silent or self.plan.lane == "interactive")
+        if can_help and self._try(attempt.index, now, attempt.peer):
+            self._errors[attempt.index] = None
+
+    def _won(self, attempt: Attempt) -> None:
+        """The hop is answered: the other try of it, if it is still under way, is not wanted any more."""
+        index = attempt.index
+        if index not in self._errors:
+            return
+        self._ways.tries.ended["ok" if attempt.is_second else "discarded"] += 1
+        for other in [each for each in self._in_flight if each.index == index]:
+            self._in_flight.discard(other)
+            other.give_up()
 
     # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _nobody(self, index: int) -> CremaError:
+        if index == PREPROCESS:
+            return _lost("no preprocessor can be reached; come back in a second")
+        return _no_replica(self.plan.models[index].served)
+
+    def _gone(self, index: int, error: CremaError) -> None:
+        """A hop has failed for good."""
+        if index == PREPROCESS:
+            self._fail(error)
+        else:
+            self._failed(index, error)
 
     def _failed(self, index: int, error: CremaError) -> None:
         planned = self.plan.models[index]
@@ -283,7 +445,7 @@ class Fanout:
     def _expire(self) -> None:
         """The deadline: what is not answered now is late, and its answer is not wanted any more."""
         self._timer = None
-        if -1 in self._in_flight:
+        if self.image is None:
             self._fail(
                 CremaError(
                     "deadline_exceeded",
@@ -292,21 +454,22 @@ class Fanout:
             )
             return
         for index in [index for index, part in enumerate(self.parts) if part is None]:
-            self._failed(
-                index,
-                CremaError("deadline_exceeded", "no answer before the deadline; allow more with deadline_ms"),
+            late = CremaError(
+                "deadline_exceeded", "no answer before the deadline; allow more with deadline_ms"
             )
+            self._failed(index, late)
 
     def _end(self) -> None:
         self._is_over = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for peer, sent_id in self._in_flight.values():
-            peer.replica.given_up()
-            with suppress(ChannelLost):
-                peer.client.cancel(sent_id)
+        for attempt in self._in_flight:
+            if attempt.is_second:
+                self._ways.tries.ended["discarded"] += 1
+            attempt.give_up()
         self._in_flight.clear()
+        self._tensors, self._photo = [], b""
         if not self.done.done():
             self.done.set_result(None)
 
@@ -321,8 +484,5 @@ def _no_replica(served: Served) -> CremaError:
     )
 
 
-def _note_refusal(peer: Peer, now: float, header: dict[str, Any], error: CremaError) -> None:
-    if error.status in (429, 503):
-        peer.replica.refused(now, header.get("load"), error.retry_after_ms)
-    else:
-        peer.replica.answered(now, header.get("load"))
+def _lost(message: str) -> CremaError:
+    return CremaError("not_ready", message, retry_after_ms=DEFAULT_RETRY_AFTER_MS)

@@ -7,9 +7,10 @@ so plans of equal queries are kept and used again.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from coordinator.canary import NOBODY, pick, point_of
 from coordinator.directory import Directory, Served
 from coordinator.options import CallOptions, Entry, OnError, Options, combine, options_of_query
 from coordinator.violations import Path, Violations, shown
@@ -43,6 +44,14 @@ class PlannedModel:
     is_required: bool
     spec: int
     """Which of the plan's specs it takes."""
+    canaries: tuple[Served, ...] = ()
+    """Versions that answer in place of `served` to their share of the callers."""
+
+    def for_caller(self, key: str) -> int:
+        """Which canary answers the caller with this key, or `NOBODY`. One that cannot take traffic gets none."""
+        percents = [each.row.canary_percent or 0.0 for each in self.canaries]
+        chosen = pick(percents, point_of(self.served.model, key))
+        return chosen if chosen == NOBODY or self.canaries[chosen].is_ready else NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,30 @@ class Plan:
     deadline_ms: float
     lane: Lane
     on_error: OnError
+    has_canaries: bool = False
+    _variants: dict[tuple[int, ...], Plan] = field(default_factory=dict, compare=False, repr=False)
+    """The plans of callers who get canaries, by which they get."""
+
+    def for_caller(self, key: str) -> Plan:
+        """The plan with each model's version settled for the caller with this key: always the same for the same key."""
+        if not self.has_canaries:
+            return self
+        chosen = tuple(each.for_caller(key) if each.canaries else NOBODY for each in self.models)
+        variant = self._variants.get(chosen)
+        if variant is None:
+            variant = self._variants[chosen] = self._with(chosen)
+        return variant
+
+    def _with(self, chosen: tuple[int, ...]) -> Plan:
+        specs: list[dict[str, Any]] = []
+        models = []
+        for model, canary in zip(self.models, chosen, strict=True):
+            served = model.served if canary == NOBODY else model.canaries[canary]
+            assert served.spec is not None
+            if served.spec not in specs:
+                specs.append(served.spec)
+            models.append(replace(model, served=served, spec=specs.index(served.spec), canaries=()))
+        return replace(self, models=tuple(models), specs=tuple(specs), has_canaries=False, _variants={})
 
 
 class Query:
@@ -137,8 +170,9 @@ class Planner:
             if served.spec not in specs:
                 specs.append(served.spec)
             is_required = entry.is_required or options.on_error == "fail"
+            canaries = self._canaries(entry, served)
             models.append(
-                PlannedModel(entry.key, served, entry.params, is_required, specs.index(served.spec))
+                PlannedModel(entry.key, served, entry.params, is_required, specs.index(served.spec), canaries)
             )
         if violations:
             for index, failure in unknown:
@@ -147,7 +181,20 @@ class Planner:
             violations.refuse()
         if unknown:
             raise unknown[0][1]
-        return Plan(tuple(models), tuple(specs), options.deadline_ms, options.lane, options.on_error)
+        has_canaries = any(model.canaries for model in models)
+        return Plan(
+            tuple(models), tuple(specs), options.deadline_ms, options.lane, options.on_error, has_canaries
+        )
+
+    def _canaries(self, entry: Entry, served: Served) -> tuple[Served, ...]:
+        """The canaries of a selector that can take what was asked: what is promoted says what is allowed."""
+        fitting = []
+        for canary in self._directory.canaries_for(entry.selector):
+            refused = Violations()
+            check_params(entry, canary, (), refused)
+            if canary is not served and canary.spec is not None and not refused:
+                fitting.append(canary)
+        return tuple(fitting)
 
 
 def check_params(entry: Entry, served: Served, path: Path, violations: Violations) -> None:

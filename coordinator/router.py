@@ -5,79 +5,40 @@ Least outstanding would send everything to a replica that refuses quickly; the w
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
-# Weight of one answer in a replica's mean time per item.
-_WEIGHT: Final = 0.2
-_UNKNOWN_ITEM_MS: Final = 1.0
+from coordinator.ejection import Ejection
+from coordinator.replica import Replica
+
+NONE: Final = -1
+"""No replica can be used."""
 
 
-class Replica:
-    """What is known of one replica's load; times are seconds of one monotonic clock.
+class Group:
+    """The replicas among which one is chosen: those of a version, or the preprocessors.
 
-    The owner says `sent`, then exactly one of `answered`, `refused` and `given_up` per request.
+    `expected_ms` stands for the time of an answer as long as none has been seen.
     """
 
-    __slots__ = (
-        "_item_ms",
-        "_reported_at",
-        "_unreported",
-        "_wait_ms",
-        "address",
-        "outstanding",
-        "skip_until",
-    )
+    __slots__ = ("ejection", "expected_ms", "is_many", "replicas")
 
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.outstanding = 0
-        self.skip_until = -math.inf
-        self._wait_ms = 0.0
-        self._reported_at = 0.0
-        # sent since the last report: the report does not count them yet
-        self._unreported = 0
-        self._item_ms = _UNKNOWN_ITEM_MS
+    def __init__(
+        self, replicas: Sequence[Replica], ejection: Ejection | None = None, expected_ms: float = 500.0
+    ) -> None:
+        self.replicas = replicas
+        self.ejection = ejection or Ejection()
+        self.expected_ms = expected_ms
+        self.is_many = len(replicas) > 1
 
-    def sent(self) -> None:
-        """A request went to this replica."""
-        self.outstanding += 1
-        self._unreported += 1
-
-    def answered(self, now: float, load: Any, item_ms: float | None = None) -> None:
-        """It was answered, with the replica's `load` map and the time its model took per item where known."""
-        self.outstanding -= 1
-        self._report(now, load)
-        if item_ms is not None and 0 <= item_ms < 60_000:
-            self._item_ms += _WEIGHT * (item_ms - self._item_ms)
-
-    def refused(self, now: float, load: Any, retry_after_ms: float | None) -> None:
-        """It was refused; until `retry_after_ms` from now another replica is preferred."""
-        self.outstanding -= 1
-        self._report(now, load)
-        if retry_after_ms is not None:
-            self.skip_until = max(self.skip_until, now + retry_after_ms / 1000)
-
-    def given_up(self) -> None:
-        """It was cancelled, or its connection was lost."""
-        self.outstanding -= 1
-        self._unreported = min(self._unreported, self.outstanding)
-
-    def predicted_wait_ms(self, now: float) -> float:
-        """How long a request sent now would wait: the last report, run down by the time since, plus what we sent since."""
-        reported = self._wait_ms - (now - self._reported_at) * 1000
-        return (reported if reported > 0 else 0.0) + self._unreported * self._item_ms
-
-    def _report(self, now: float, load: Any) -> None:
-        wait_ms = load.get("expected_wait_ms") if type(load) is dict else None
-        if (type(wait_ms) is float or type(wait_ms) is int) and 0 <= wait_ms < 1e9:
-            self._wait_ms = wait_ms
-            self._reported_at = now
-            self._unreported = 0
-        elif self._unreported > self.outstanding:
-            self._unreported = self.outstanding
+    @property
+    def is_open(self) -> bool:
+        """Whether any of them is connected."""
+        for each in self.replicas:  # noqa: SIM110 - asked once per call, and a generator costs three times this
+            if each.is_open:
+                return True
+        return False
 
 
 class Router:
@@ -86,27 +47,56 @@ class Router:
     def __init__(self, rng: Callable[[], float] = random.random) -> None:
         self._rng = rng
 
-    def choose(self, replicas: Sequence[Replica], now: float) -> int:
-        """The index of the replica to use. `replicas` are those that can be reached, at least one.
+    def choose(self, group: Group, now: float) -> int:
+        """The index of the replica to use, `NONE` when none is connected.
 
-        Those that refused are left out until their Retry-After has passed, unless that leaves none: then only they
-        can tell whether there is room again.
+        Those that refused are left out until their Retry-After has passed, and those ejected until their time is
+        over, unless that leaves none: then only those that refused can tell whether there is room again, and after
+        them those ejected are better than nothing.
         """
-        if len(replicas) == 1:
-            return 0
-        candidates = [index for index, each in enumerate(replicas) if each.skip_until <= now]
-        if not candidates:
-            candidates = list(range(len(replicas)))
-        count = len(candidates)
+        replicas = group.replicas
+        count = len(replicas)
         if count == 1:
-            return candidates[0]
+            return 0 if replicas[0].is_open else NONE
+        if count > 1:
+            first = int(self._rng() * count)
+            second = int(self._rng() * (count - 1))
+            if second >= first:
+                second += 1
+            if replicas[first].usable_at <= now and replicas[second].usable_at <= now:
+                return self._better(replicas, first, second, now)
+        return self._of(replicas, now, None)
+
+    def choose_another(self, group: Group, now: float, besides: Replica) -> int:
+        """The index of a replica for a second try, `NONE` when no other one is known to be worth it."""
+        return self._of(group.replicas, now, besides)
+
+    def _of(self, replicas: Sequence[Replica], now: float, besides: Replica | None) -> int:
+        found = [i for i, each in enumerate(replicas) if each.usable_at <= now and each is not besides]
+        if not found and besides is None:
+            found = [i for i, each in enumerate(replicas) if each.is_open and not each.is_ejected]
+            if not found:
+                found = [i for i, each in enumerate(replicas) if each.is_open]
+        count = len(found)
+        if count < 2:
+            return found[0] if found else NONE
         first = int(self._rng() * count)
         second = int(self._rng() * (count - 1))
         if second >= first:
             second += 1
-        one, other = candidates[first], candidates[second]
-        return one if self._cost(replicas[one], now) <= self._cost(replicas[other], now) else other
+        return self._better(replicas, found[first], found[second], now)
 
-    @staticmethod
-    def _cost(replica: Replica, now: float) -> tuple[float, int]:
-        return replica.predicted_wait_ms(now), replica.outstanding
+    def _better(self, replicas: Sequence[Replica], first: int, second: int, now: float) -> int:
+        one, other = replicas[first], replicas[second]
+        if one.warm_at > now or other.warm_at > now:
+            # a slow start is relative: where all have just come back, each gets its full share
+            mine, its = one.weight(now), other.weight(now)
+            if mine < its:
+                if self._rng() * its >= mine:
+                    return second
+            elif its < mine and self._rng() * mine >= its:
+                return first
+        wait_ms, other_ms = one.predicted_wait_ms(now), other.predicted_wait_ms(now)
+        if wait_ms == other_ms:
+            return first if one.outstanding <= other.outstanding else second
+        return first if wait_ms < other_ms else second

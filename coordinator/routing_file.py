@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from coordinator.discovery import PREFIX
 from crema.names import is_label, is_name, parse_version
 
 FORMAT: Final = 1
@@ -25,7 +26,7 @@ class VersionRow(msgspec.Struct, frozen=True):
     """One version of a model: where its replicas are, and its manifest's card."""
 
     replicas: tuple[str, ...]
-    """Channel addresses `HOST:PORT` of those that are ready for traffic."""
+    """Channel addresses `HOST:PORT` of those that are ready for traffic; `dns://HOST:PORT` is all that a name has."""
     wanted: int
     state: VersionState
     card: dict[str, Any]
@@ -90,6 +91,8 @@ def _check_model(name: str, model: ModelRow) -> None:
             raise RoutingError(f"{name}: {error}") from None
         for address in row.replicas:
             _check_address(address)
+        if row.canary_percent is not None and not 0 <= row.canary_percent <= 100:
+            raise RoutingError(f"{name}@{version}: a canary's share is from 0 to 100 percent")
         kind = row.card.get("input", {}).get("kind") if isinstance(row.card.get("input"), dict) else None
         if kind not in ("image", "tensor"):
             raise RoutingError(f"{name}@{version}: its card has no input.kind of image or tensor")
@@ -103,6 +106,6 @@ def _check_model(name: str, model: ModelRow) -> None:
 
 
 def _check_address(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise RoutingError(f"{address!r} is not HOST:PORT")
+    host, _, port = address.removeprefix(PREFIX).rpartition(":")
+    if not host or "/" in host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise RoutingError(f"{address!r} is neither HOST:PORT nor dns://HOST:PORT")

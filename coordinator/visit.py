@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from time import monotonic
+from typing import Any, Final, Literal
 
 from aiohttp import web
+from prometheus_client import Counter
 
-from coordinator.answers import tenth
+from coordinator.event import event_of
+from coordinator.fair_shares import Admission, FairShares
 from coordinator.gate import Gate
 from coordinator.journal import Journal
+from coordinator.keys import CALLER
 from coordinator.merge import Part
 from coordinator.trace import trace_of
+from crema.errors import CremaError
 from crema.host.metrics import Metrics
 from crema.host.service import request_id_of
+from crema.names import LANES, Lane
 
 TIER: Final = "coordinator"
 # The status that metrics and the journal show for a caller who left before the answer.
 CALLER_LEFT: Final = 499
+# Of several processes each keeps its counts in a file that the others read; writing them one by one is dear.
+COUNTED_WITHIN_S: Final = 0.02
 
 
 class Visit:
     """What is known of one request so far. `started` is when its headers were read, as a time of `monotonic`."""
 
     __slots__ = (
-        "body_bytes", "code", "image", "images", "is_inside", "parts", "preprocess_ms", "problems", "request_id",
-        "started", "status", "trace_id", "traceparent", "where",
+        "admission", "body_bytes", "body_ms", "caller", "code", "holding", "image", "images", "is_counted", "is_inside",
+        "lane", "merge_ms", "parts", "preprocess_ms", "problems", "request_id", "started", "status", "trace_id",
+        "traceparent", "where",
     )  # fmt: skip
 
     def __init__(self, request: web.BaseRequest, where: str, started: float) -> None:
@@ -35,16 +45,30 @@ class Visit:
         trace = trace_of(request.headers.get("traceparent"))
         self.trace_id = None if trace is None else trace[0]
         self.traceparent = None if trace is None else trace[1]
+        self.caller = request.get(CALLER)
+        """Who showed a key; None where none are asked for."""
+        self.holding = None if self.caller is None else self.caller.account.holding
+        self.is_counted = False
+        """Whether the caller's quota counts this call."""
+        self.admission: Admission | None = None
         self.body_bytes = 0
+        self.body_ms = 0.0
+        self.lane: str | None = None
         self.is_inside = False
         self.status = 500
         self.code = "internal"
         self.image: dict[str, Any] | None = None
         self.parts: Sequence[Part] = ()
         self.preprocess_ms = 0.0
+        self.merge_ms = 0.0
         # of a batch only
         self.images = 0
         self.problems = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all went well: of such visits a sample tells enough."""
+        return self.code == "ok" and not self.problems
 
 
 class Observer:
@@ -54,20 +78,35 @@ class Observer:
     everything else that a visit's end needs.
     """
 
-    def __init__(self, metrics: Metrics, journal: Journal, gate: Gate) -> None:
+    def __init__(self, metrics: Metrics, journal: Journal, gate: Gate, shares: FairShares) -> None:
         self._metrics = metrics
         self._journal = journal
         self._gate = gate
+        self._shares = shares
         # (model, version, status) → calls since the metrics were last read; ("", "", status) is the whole call
         self._counted: dict[tuple[str, str, int], int] = {}
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        # siblings read what this process keeps in its file: there the counts stand a moment later
+        self._is_read_by_siblings = metrics.shared_folder is not None
+        self._timer: asyncio.TimerHandle | None = None
         self._seconds = metrics.request_seconds.labels(tier=TIER, model="", version="")
-        self._refused = metrics.refused_total.labels(
-            tier=TIER, model="", version="", reason="full", lane="interactive"
-        )
+        self._refused = {
+            (reason, lane): metrics.refused_total.labels(
+                tier=TIER, model="", version="", reason=reason, lane=lane
+            )
+            for reason in ("full", "quota")
+            for lane in LANES
+        }
 
-    def refused(self) -> None:
-        """A call found the gate full."""
-        self._refused.inc()
+    def refused(self, reason: Literal["full", "quota"] = "full", lane: Lane = "interactive") -> None:
+        """A call found the gate full or its key's fair share used up (`full`), or its key's limits reached (`quota`)."""
+        self._refused[reason, lane].inc()
+
+    def turned_away(self, request: web.BaseRequest, error: CremaError) -> None:
+        """A request got no further than its headers: it had no key, or not the scope."""
+        visit = Visit(request, request.rel_url.raw_path[:200], monotonic())
+        visit.status, visit.code = error.status, error.code
+        self.end(visit, visit.started)
 
     def partial(self) -> None:
         """An image got an answer from some of its models only."""
@@ -77,8 +116,13 @@ class Observer:
         """The visit's answer is ready (or its caller left)."""
         took_s = now - visit.started
         if visit.is_inside:
-            self._gate.leave(took_s)
-        self._gate.release(visit.body_bytes)
+            self._gate.leave(took_s, visit.holding)
+        self._gate.release(visit.body_bytes, visit.holding)
+        if visit.caller is not None:
+            if visit.is_counted:
+                visit.caller.account.quota.leave()
+            if visit.admission is not None:
+                self._shares.leave(now, visit.admission, took_s, visit.parts)
         self._seconds.observe(took_s)
         counted = self._counted
         key = ("", "", visit.status)
@@ -86,43 +130,28 @@ class Observer:
         for part in visit.parts:
             key = (part.model, part.version, 200 if part.error is None else part.error.status)
             counted[key] = counted.get(key, 0) + 1
-        if self._journal.is_on:
-            self._journal.write(_event(visit, took_s))
+        if self._is_read_by_siblings and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(COUNTED_WITHIN_S, self._count)
+        if self._journal.wants(visit.is_plain):
+            self._journal.write(event_of(visit, took_s))
+
+    def _count(self) -> None:
+        self._timer = None
+        counted, self._counted = self._counted, {}
+        for key, count in counted.items():
+            counter = self._counters.get(key)
+            if counter is None:
+                model, version, status = key
+                counter = self._metrics.requests_total.labels(
+                    tier=TIER, model=model, version=version, code=str(status)
+                )
+                self._counters[key] = counter
+            counter.inc(count)
 
     def refresh(self) -> None:
         """Bring the metrics up to date, before they are read."""
-        counted, self._counted = self._counted, {}
-        for (model, version, status), count in counted.items():
-            self._metrics.requests_total.labels(
-                tier=TIER, model=model, version=version, code=str(status)
-            ).inc(count)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._count()
         self._metrics.pending.labels(tier=TIER, model="", version="").set(self._gate.requests)
         self._metrics.places.labels(tier=TIER, model="", version="").set(self._gate.max_requests)
-
-
-def _event(visit: Visit, took_s: float) -> dict[str, Any]:
-    event: dict[str, Any] = {
-        "event": "request",
-        "request_id": visit.request_id,
-        "path": visit.where,
-        "status": visit.status,
-        "outcome": visit.code,
-        "body_bytes": visit.body_bytes,
-        "total_ms": tenth(took_s * 1000),
-    }
-    if visit.trace_id is not None:
-        event["trace_id"] = visit.trace_id
-    if visit.images:
-        event["images"], event["problems"] = visit.images, visit.problems
-        return event
-    if visit.image is not None:
-        event["image"] = visit.image
-        event["preprocess_ms"] = tenth(visit.preprocess_ms)
-    if visit.parts:
-        event["models"] = [
-            {"model": part.model, "version": part.version, "timing": part.timing}
-            if part.error is None
-            else {"model": part.model, "version": part.version, "error": part.error.code}
-            for part in visit.parts
-        ]
-    return event

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from crema import wire
+from crema.names import CHANNELS
 from crema.outcomes import BatchInvalid, OutcomePacker, error_outcome, model_failed_message
 from crema.torch_model import PageLock, page_lock
 
@@ -48,7 +49,7 @@ class LoadedModel:
         spec = card["input"]
         if spec["kind"] == "image":
             width, height = spec["size"]
-            shape, dtype = [height, width, 3], "uint8"
+            shape, dtype = [height, width, CHANNELS[spec.get("colour", "rgb")]], "uint8"
         else:
             shape, dtype = list(spec["shape"]), spec["dtype"]
         self.max_size: int = card["batching"]["max_size"]
@@ -89,6 +90,12 @@ class LoadedModel:
         if self._postprocess is not None:
             return [self._finish(outputs[index], params[index]) for index in range(n)]
         return list(map(self._packer.pack, outputs))
+
+    def keep(self, indexes: list[int]) -> None:
+        """Move these items of the batch array, ascending, to its front: the others are not to run."""
+        for place, index in enumerate(indexes):
+            if place != index:
+                self.batch[place] = self.batch[index]
 
     def warm_up(self, examples: Iterable[np.ndarray[Any, Any]]) -> list[tuple[int, float]]:
         """Run the examples and zeros, and time batches of 1 and of max_size: [(n, seconds)].

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+MOST_TRACE: Final = 4000
+
 STATES: Final = frozenset({"starting", "ready", "busy", "degraded", "draining", "failed"})
 
 
@@ -25,6 +27,8 @@ class Health:
     problem: str | None = None
     parts: tuple[Part, ...] = ()
     ready_of: tuple[tuple[str, int], ...] = ()
+    traceback: str | None = None
+    """What follows the first line of the problem: a model's own traceback, or its last output."""
 
     @classmethod
     def parse(cls, body: Any) -> Health:
@@ -39,7 +43,12 @@ class Health:
             state = "ready" if is_ready else "degraded" if some else "starting"
         problem = body.get("problem")
         return cls(
-            is_ready, state, _first_line(problem) if problem else None, _parts(body.get("workers")), counts
+            is_ready,
+            state,
+            _first_line(problem) if problem else None,
+            _parts(body.get("workers")),
+            counts,
+            _further_lines(problem) if problem else None,
         )
 
 
@@ -62,5 +71,11 @@ def _counts(written: Any) -> tuple[tuple[str, int], ...]:
 
 
 def _first_line(text: Any) -> str:
-    """The first line that says something; a traceback after it is for the log."""
+    """The first line that says something."""
     return next((line.strip() for line in str(text).splitlines() if line.strip()), "")[:500]
+
+
+def _further_lines(text: Any) -> str | None:
+    """What comes after it; of a long traceback the end, where the error is."""
+    lines = [line.rstrip() for line in str(text).strip().splitlines()[1:]]
+    return "\n".join(lines)[-MOST_TRACE:].strip("\n") or None

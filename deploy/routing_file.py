@@ -1,6 +1,6 @@
 """RoutingFile: what the coordinators route by, written whole or not at all, with its history kept.
 
-It writes what it is given and counts revisions; what a replica or a version is, it does not know.
+It writes what it is given and counts revisions; a label stays where it is until its new version is ready (`labels`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from deploy.labels import with_settled_labels
 
 FORMAT: Final = 1
 KEEP: Final = 50
@@ -24,6 +26,8 @@ class RoutingFile:
         self._history = history
         self._keep = keep
         self._body: dict[str, Any] | None = None
+        self._before = _read(path)
+        """What lay there when this began: labels stay where they were across a restart."""
         self.revision = self._last_revision()
         """Of the file that lies there now; 0 when there is none. It never goes back, also across restarts."""
 
@@ -32,6 +36,7 @@ class RoutingFile:
 
         When this returns, the file is on the disk; a reader sees the old file or the new one, never a part.
         """
+        body = with_settled_labels(body, self._body or self._before)
         if body == self._body:
             return False
         revision = self.revision + 1
@@ -69,6 +74,13 @@ class RoutingFile:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             newest = max(newest, int(json.loads(self.path.read_bytes())["revision"]))
         return newest
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(path.read_bytes())
+        return found if isinstance(found, dict) and isinstance(found.get("models"), dict) else None
+    return None
 
 
 def _sync_folder(folder: Path) -> None:

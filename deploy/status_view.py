@@ -58,6 +58,8 @@ def _processes(
     shown |= {**named, "state": child.state, "pid": child.pid, "ports": _ports(child)}
     if child.problem:
         shown["problem"] = child.problem
+        if child.health is not None and child.health.traceback:
+            shown["traceback"] = child.health.traceback
     shown["restarts"] = max(0, child.starts - 1)
     yield shown
     if child.health is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from crema.host.config import Address, FetchConfig, Ports
+from crema.host.config import Address, ClusterConfig, FetchConfig, Ports
+from crema.host.metrics import SHARED_FOLDER_VARIABLE
 from crema.host.tier import TOKEN_VARIABLE
+from crema.names import OptionalFormat
 from deploy.child import Command
 from deploy.gpus import Placement
 
@@ -26,10 +29,12 @@ def cluster_token() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all processes of a cluster share: how much they log, and the folder for their temporary files."""
+    """What all processes of a cluster share: how much they log, the folder for their temporary files, and the image
+    formats that are switched on."""
 
     log_level: str
     scratch: Path
+    formats: tuple[OptionalFormat, ...] = ()
 
 
 def preprocessor_command(
@@ -42,6 +47,7 @@ def preprocessor_command(
         "--http", _inner(ports.http, replica),
         "--workers", str(workers),
         *fetch_arguments(fetch),
+        *_formats(around),
     )  # fmt: skip
 
 
@@ -92,23 +98,61 @@ def bench_command(package_dir: Path, python: Path, placement: Placement, warmup:
     return Command(argv, _ROOT, environment)
 
 
+@dataclass(frozen=True, slots=True)
+class SharedDoor:
+    """What several coordinator processes have in common: two listening sockets, and the folder of their figures."""
+
+    public: socket.socket
+    operations: socket.socket
+    metrics: Path
+
+    def close(self) -> None:
+        """Let go of the sockets; the processes have them still."""
+        self.public.close()
+        self.operations.close()
+
+
 def coordinator_command(
     routing: Path,
     listen: Address,
     operations: Address,
-    shares_port: bool,
     around: Surroundings,
-    can_fetch: bool = False,
+    configured: tuple[str, ...] = (),
+    door: SharedDoor | None = None,
 ) -> Command:
-    """One process of the coordinator; with `shares_port` several listen on the one public port. `can_fetch`: the
-    preprocessors fetch images by URL."""
-    return _command(
+    """One process of the coordinator; with `door` it is one of several, with a health port of its own. `configured` is
+    of `coordinator_arguments`."""
+    command = _command(
         "coordinator", around,
         "--routing", str(routing),
         "--listen", str(listen),
         "--operations", str(operations),
-        *(("--reuse-port",) if shares_port else ()),
-        *(("--fetch",) if can_fetch else ()),
+        *configured,
+        *_formats(around),
+    )  # fmt: skip
+    if door is None:
+        return command
+    fds = (door.public.fileno(), door.operations.fileno())
+    argv = (
+        *command.argv,
+        "--listen-fd", str(fds[0]),
+        "--operations-fd", str(fds[1]),
+        "--http", f"{LOOPBACK}:0",
+    )  # fmt: skip
+    return Command(argv, command.cwd, {**command.env, SHARED_FOLDER_VARIABLE: str(door.metrics)}, fds)
+
+
+def coordinator_arguments(config: ClusterConfig) -> tuple[str, ...]:
+    """What `cluster.yaml` says of a coordinator: who may call it, what it takes, what it logs. No secrets: keys are in
+    a file."""
+    coordinator = config.coordinator
+    return (
+        "--keys", str(config.keys_file),
+        *(part for host in coordinator.hosts for part in ("--host", host)),
+        *(("--processes", str(coordinator.processes)) if coordinator.processes > 1 else ()),
+        *(("--insecure",) if config.insecure else ()),
+        *(("--log-sample", str(coordinator.log_sample)) if coordinator.log_sample < 1 else ()),
+        *(("--fetch",) if config.fetch.enabled else ()),
     )  # fmt: skip
 
 
@@ -118,12 +162,18 @@ def _command(tier: str, around: Surroundings, *arguments: str) -> Command:
     return Command(argv, _ROOT, _environment(around.scratch))
 
 
+def _formats(around: Surroundings) -> tuple[str, ...]:
+    return ("--formats", ",".join(around.formats)) if around.formats else ()
+
+
 def _environment(scratch: Path) -> dict[str, str]:
     inherited = dict(os.environ)
     # what a killed process leaves lies where the next start removes it
     inherited["TMPDIR"] = str(scratch)
     # bytecode halves the time that a model's imports take
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    # only processes that are one tier together share their figures
+    inherited.pop(SHARED_FOLDER_VARIABLE, None)
     return inherited
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import Any
+from typing import Any, Final
 
 from crema.errors import CremaError
 from crema.host.channel import Buffer, Channel, ChannelLost
@@ -16,6 +16,11 @@ from minion.answers import AnswerPacker
 from minion.dispatcher import Dispatcher
 from minion.meters import Meters
 from minion.request import Done, Request, RequestReader, invalid
+
+# How often requests are looked at whose pixels have not all come.
+_LOOK_S: Final = 0.25
+# Without a deadline of its own a request waits this long for its pixels: it holds places.
+_PIXELS_S: Final = 30.0
 
 
 class _Peer:
@@ -25,10 +30,12 @@ class _Peer:
     connection, not with one per request.
     """
 
-    __slots__ = ("_channel", "_loop", "_outbox", "_packer", "requests")
+    __slots__ = ("_channel", "_loop", "_outbox", "_packer", "receiving", "requests")
 
     def __init__(self, channel: Channel, packer: AnswerPacker) -> None:
         self.requests: dict[int, Request] = {}
+        self.receiving: Request | None = None
+        """Admitted, and its pixels have not all come."""
         self._channel = channel
         self._packer = packer
         self._outbox: list[bytes] = []
@@ -70,6 +77,7 @@ class Peers:
         self._packer = packer
         self._meters = meters
         self._peers: dict[Channel, _Peer] = {}
+        self._looker: asyncio.TimerHandle | None = None
 
     def channel_opened(self, channel: Channel) -> None:
         self._peers[channel] = _Peer(channel, self._packer)
@@ -91,7 +99,10 @@ class Peers:
         return False
 
     def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
-        request = self._peers[channel].requests[header["id"]]
+        peer = self._peers[channel]
+        request, peer.receiving = peer.receiving, None
+        if request is None:  # too late: it was answered meanwhile
+            return
         request.take_pixels(payload)
         self._dispatcher.submit(request)
 
@@ -117,8 +128,29 @@ class Peers:
         if error is not None:
             self._refuse(channel, key, error)
             return False
-        peer.requests[key] = request
+        peer.requests[key] = peer.receiving = request
+        if self._looker is None:
+            self._looker = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
         return True
+
+    def _look(self) -> None:
+        """Take the places back of requests whose pixels did not come in time."""
+        now, is_receiving = time.monotonic(), False
+        for channel, peer in self._peers.items():
+            request = peer.receiving
+            if request is None:
+                continue
+            if now < min(request.deadline, request.arrived_at + _PIXELS_S):
+                is_receiving = True
+                continue
+            peer.receiving = None
+            del peer.requests[request.key]
+            self._dispatcher.abandon(request)
+            late = CremaError(
+                "deadline_exceeded", "the pixels had not come when the deadline passed; allow more time"
+            )
+            self._refuse(channel, request.key, late)
+        self._looker = asyncio.get_running_loop().call_later(_LOOK_S, self._look) if is_receiving else None
 
     def _refuse(self, channel: Channel, key: int, error: CremaError) -> None:
         self._meters.code(error.status).inc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def status(as_json: bool, cluster: Path | None) -> None:
     \b
     Example: crema status
     """
-    from crema.cli.table import aligned
+    from crema.cli.table import STATE_WIDTH, aligned
     from deploy.running_cluster import NotRunning, find_cluster
 
     try:
@@ -34,7 +35,11 @@ def status(as_json: bool, cluster: Path | None) -> None:
 
         click.echo(json.dumps(document, indent=1))
         return
-    click.echo("\n".join(aligned(_rows(document))))
+    lines = aligned(_rows(document))
+    for process, line in zip_longest(document["processes"], lines):
+        click.echo(line)
+        for further in (process or {}).get("traceback", "").splitlines():
+            click.echo(f"{'':{STATE_WIDTH}} {further}")
 
 
 def _rows(document: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ from crema.names import Role
 CONNECT_TIMEOUT_S: Final = 0.5
 RECONNECT_FIRST_S: Final = 0.05
 RECONNECT_MOST_S: Final = 2.0
+# A peer whose machine does not acknowledge what was sent for this long is gone, whatever the connection says.
+UNACKNOWLEDGED_MS: Final = 5000
+_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
 
 Answer = tuple[dict[str, Any], Buffer]
 OnAnswer = Callable[[dict[str, Any] | None, Buffer, Exception | None], None]
@@ -26,9 +30,18 @@ class ChannelClient:
     """One connection to one address, kept alive, with many requests in flight on it.
 
     `address` is `HOST:PORT`. `start()` begins connecting and reconnects with jittered back-off until `close()`.
+    `on_change(is_open)` is called whenever a connection begins or ceases to stand.
     """
 
-    def __init__(self, address: str, role: Role, peer: Role, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        role: Role,
+        peer: Role,
+        *,
+        token: str | None = None,
+        on_change: Callable[[bool], None] | None = None,
+    ) -> None:
         host, _, port = address.rpartition(":")
         self.address = address
         self.last_error: Exception | None = None
@@ -37,6 +50,7 @@ class ChannelClient:
         self._role: Role = role
         self._accepts: frozenset[Role] = frozenset({peer})
         self._token = token
+        self._on_change = on_change
         self._channel: Channel | None = None
         self._pending: dict[int, OnAnswer] = {}
         self._next_id = 1
@@ -80,6 +94,11 @@ class ChannelClient:
             self._keeper = None
         if self._channel is not None:
             self._channel.abort(ChannelLost("closed by us"))
+
+    def reset(self) -> None:
+        """Drop the connection, because its peer is silent on it, and make a new one; what is in flight fails."""
+        if self._channel is not None:
+            self._channel.abort(ChannelLost("the peer is silent"))
 
     def submit(self, header: dict[str, Any], payload: tuple[Buffer, ...], on_answer: OnAnswer) -> int:
         """Send a request; `on_answer(header, payload, error)` is called once, later, unless `cancel` comes first.
@@ -129,6 +148,8 @@ class ChannelClient:
     def channel_opened(self, channel: Channel) -> None:
         self.last_error = None
         self._opened.set()
+        if self._on_change is not None:
+            self._on_change(True)
 
     def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
         return header["kind"] == "answer" and header["id"] in self._pending
@@ -142,7 +163,10 @@ class ChannelClient:
         if channel is not self._channel:
             return
         self._channel = None
-        self._opened.clear()
+        if self._opened.is_set():
+            self._opened.clear()
+            if self._on_change is not None:
+                self._on_change(False)
         self.last_error = error
         pending, self._pending = self._pending, {}
         lost = (
@@ -162,7 +186,12 @@ class ChannelClient:
             self._channel = channel = Channel(self, self._role, self._accepts, shows=self._token)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await loop.create_connection(lambda channel=channel: channel, self._host, self._port)  # type: ignore[misc]
+                    transport, _ = await loop.create_connection(
+                        lambda channel=channel: channel,  # type: ignore[misc]
+                        self._host,
+                        self._port,
+                    )
+                _notice_lost_peers(transport)
             except (OSError, TimeoutError) as error:
                 self._channel = None
                 self.last_error = error
@@ -173,3 +202,16 @@ class ChannelClient:
                     pause = RECONNECT_FIRST_S
             await asyncio.sleep(pause * (0.5 + random.random()))
             pause = min(RECONNECT_MOST_S, pause * 2)
+
+
+def _notice_lost_peers(transport: asyncio.BaseTransport) -> None:
+    """Let the kernel end a connection whose other end is gone without a word."""
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ((socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS), *_KEEPALIVE):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    except OSError:
+        return  # the connection is gone already

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -285,22 +287,39 @@ async def test_the_model_is_warmed_up_with_the_tensors_it_is_given(tmp_path: Pat
         assert any(event["event"] == "worker_output_suppressed" for event in minion.log)
 
 
-async def test_a_429_and_readiness_come_quickly_beside_a_model_that_hogs_its_interpreter() -> None:
+async def test_a_429_and_readiness_come_within_20_ms_beside_a_model_that_hogs_its_interpreter() -> None:
     async with running_minion("interpreter_hog") as minion:
         hogging = [asyncio.ensure_future(minion.infer(*[1] * 32)) for _ in range(4)]
         await eventually(lambda: is_pending(minion, 128))
-        loop = asyncio.get_running_loop()
-        times = []
-        for _ in range(10):
-            started = loop.time()
-            header, _ = await minion.infer(1)
-            times.append(loop.time() - started)
+
+        async def refuse() -> None:
+            header, _ = await minion.infer(*[1] * 128)
             assert header["status"] == 429
-            started = loop.time()
+
+        async def ask_readiness() -> None:
             assert (await minion.readiness())[0] == 200
-            times.append(loop.time() - started)
-        # a batch takes half a second; none of these waits for one
-        assert sorted(times)[len(times) // 2] < 0.1
-        for task in hogging:
-            task.cancel()
-        await asyncio.gather(*hogging, return_exceptions=True)
+
+        try:
+            # A batch takes half a second and 128 places are four of them. The figure is the best of three windows: a machine that
+            # runs other things takes the core away from everybody now and then, and that says nothing about the model.
+            windows = [
+                (await p99_ms(refuse), await p99_ms(ask_readiness), (await minion.readiness())[1]["state"])
+                for _ in range(3)
+            ]
+        finally:
+            for task in hogging:
+                task.cancel()
+            await asyncio.gather(*hogging, return_exceptions=True)
+        assert {state for *_, state in windows} == {"busy"}
+        assert min(refusal for refusal, *_ in windows) <= 20, windows
+        assert min(readiness for _, readiness, _ in windows) <= 20, windows
+
+
+async def p99_ms(call: Callable[[], Awaitable[None]], calls: int = 100) -> float:
+    """The 99th percentile of what a call takes, in milliseconds."""
+    times = []
+    for _ in range(calls):
+        began = time.perf_counter()
+        await call()
+        times.append((time.perf_counter() - began) * 1000)
+    return sorted(times)[math.ceil(0.99 * calls) - 1]

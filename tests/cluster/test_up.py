@@ -105,6 +105,10 @@ def test_status_says_why_a_version_has_failed(cluster: RunningCluster) -> None:
     broken = next(version for version in cluster.status()["models"] if version["model"] == "broken")
     assert (broken["state"], broken["ready"], broken["replicas"]) == ("failed", 0, 1)
     assert "the weights are missing" in broken["problem"]
+    host = next(row for row in cluster.status()["processes"] if row.get("model") == "broken")
+    assert "model.py" in host["traceback"]
+    assert "in load" in host["traceback"]
+    assert "in load" in cluster.crema("status").stdout
 
 
 def test_status_as_text_has_one_line_per_process(cluster: RunningCluster) -> None:

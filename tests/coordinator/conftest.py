@@ -11,8 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from coordinator.api_v1 import STICKY
 from coordinator.app import App
 from coordinator.journal import Journal
+from coordinator.keys import KeyRing
 from tests.coordinator.stub_tiers import (
     JPEG,
     StubMinion,
@@ -27,6 +29,9 @@ from tests.coordinator.stub_tiers import (
 TAGS = {"tags": [{"name": "beach", "confidence": 0.982}]}
 CAPTION = {"caption": {"text": "a beach", "confidence": 0.5}}
 
+# A caller whose share of tags is not the canary's, so that no test meets it by chance.
+PROMOTED = "not a canary"
+
 PARAMS = {
     "max_tags": {"type": "integer", "default": 30, "minimum": 1, "maximum": 100},
     "threshold": {"type": "number", "default": 0.5, "minimum": 0.0, "maximum": 1.0},
@@ -39,7 +44,7 @@ PARAMS = {
 class Cluster:
     """Three models (tags in three versions) behind one coordinator."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: KeyRing | None = None) -> None:
         self.routing = folder / "routing.json"
         self.preprocessor = StubPreprocessor()
         self.tags = StubMinion("tags", "3.1", lambda header, payload: ok(TAGS))
@@ -47,7 +52,7 @@ class Cluster:
         self.score = StubMinion("aesthetics", "2.4", lambda header, payload: ok({"score": 0.731}))
         self.caption = StubMinion("captions", "1.4", lambda header, payload: ok(CAPTION))
         self.log = io.StringIO()
-        self.app = App(self.routing, journal=Journal("coordinator", stream=self.log))
+        self.app = App(self.routing, journal=Journal("coordinator", stream=self.log), keys=keys)
         self.url = ""
         self.operations_url = ""
         self.defaults = ["tags", "aesthetics", "captions"]
@@ -101,7 +106,7 @@ class Cluster:
         ports = await self.app.start(("127.0.0.1", 0), ("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{ports['public']}"
         self.operations_url = f"http://127.0.0.1:{ports['operations']}"
-        self._session = aiohttp.ClientSession(auto_decompress=False)
+        self._session = aiohttp.ClientSession(auto_decompress=False, headers={STICKY: PROMOTED})
         async with asyncio.timeout(5):
             while not self.app.readiness()[0]:
                 await asyncio.sleep(0.005)

@@ -27,7 +27,7 @@ async def test_a_silent_minion_costs_its_own_part_and_is_cancelled_at_the_deadli
     assert body["results"]["tags"]["output"] == TAGS
     assert 0.14 < took_s < 1
     await cluster.caption.until(lambda: cluster.caption.cancelled == [cluster.caption.requests[0][0]["id"]])
-    assert cluster.app.directory.models["captions"].default.peers[0].replica.outstanding == 0
+    assert cluster.app.directory.models["captions"].default.peers.all[0].replica.outstanding == 0
 
 
 async def test_a_late_answer_is_discarded(cluster: Cluster) -> None:

@@ -29,6 +29,16 @@ def test_of_a_problem_with_a_traceback_the_first_line_is_kept() -> None:
     assert Health.parse(body).problem == "load: no file"
 
 
+def test_the_traceback_is_kept_beside_it_and_of_a_long_one_the_end() -> None:
+    body = {"ready": False, "state": "failed", "problem": "load: no file\nTraceback:\n  in load\n"}
+    assert Health.parse(body).traceback == "Traceback:\n  in load"
+    endless = {"ready": False, "problem": "load: no file\n" + "x\n" * 10_000 + "in load"}
+    kept = Health.parse(endless).traceback
+    assert kept is not None
+    assert len(kept) <= 4000
+    assert kept.endswith("in load")
+
+
 @pytest.mark.parametrize("body", [None, [], "ready", {}, {"ready": 1}, {"ready": "true"}])
 def test_what_is_not_an_answer_is_refused(body: object) -> None:
     with pytest.raises(ValueError, match="ready"):

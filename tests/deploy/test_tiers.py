@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 
-from crema.host.config import Address, FetchConfig, Ports
+from crema.host.config import Address, ClusterConfig, CoordinatorConfig, FetchConfig, Ports
 from deploy.child import Command
 from deploy.gpus import Placement
 from deploy.tiers import (
+    SharedDoor,
     Surroundings,
     bench_command,
+    coordinator_arguments,
     coordinator_command,
     minion_command,
     preprocessor_command,
@@ -53,10 +56,10 @@ def test_what_may_be_fetched_is_handed_over_only_where_fetching_is_switched_on()
 
 
 def test_a_coordinator_takes_urls_only_where_fetching_is_switched_on() -> None:
-    address = Address("127.0.0.1", 0)
-    off = coordinator_command(Path("/r.json"), address, address, False, AROUND)
-    on = coordinator_command(Path("/r.json"), address, address, False, AROUND, True)
-    assert ("--fetch" in off.argv, "--fetch" in on.argv) == (False, True)
+    assert "--fetch" not in coordinator_arguments(ClusterConfig())
+    assert "--fetch" in coordinator_arguments(
+        ClusterConfig(fetch=FetchConfig(enabled=True, hosts=("a.example",)))
+    )
 
 
 def test_inner_ports_are_free_ones_on_loopback_unless_they_are_fixed() -> None:
@@ -84,13 +87,40 @@ def test_warm_up_tensors_are_handed_over_when_there_are_any() -> None:
     assert option(minion(Ports(), warmup=Path("/w.npz")), "--warmup") == "/w.npz"
 
 
-def test_a_coordinator_shares_its_port_only_when_told() -> None:
+def coordinator(door: SharedDoor | None = None) -> Command:
     listen, operations = Address("127.0.0.1", 8000), Address("127.0.0.1", 8001)
-    alone = coordinator_command(Path("/r.json"), listen, operations, False, AROUND)
-    shared = coordinator_command(Path("/r.json"), listen, operations, True, AROUND)
-    assert "--reuse-port" not in alone.argv
-    assert "--reuse-port" in shared.argv
+    return coordinator_command(Path("/r.json"), listen, operations, AROUND, (), door)
+
+
+def test_a_coordinator_alone_listens_for_itself() -> None:
+    alone = coordinator()
     assert option(alone, "--listen") == "127.0.0.1:8000"
+    assert (alone.fds, "--listen-fd" in alone.argv) == ((), False)
+    assert "PROMETHEUS_MULTIPROC_DIR" not in alone.env
+
+
+def test_one_of_several_coordinators_inherits_the_listeners_and_the_folder_of_the_figures() -> None:
+    with socket.socket() as public, socket.socket() as operations:
+        command = coordinator(door=SharedDoor(public, operations, Path("/figures")))
+        assert command.fds == (public.fileno(), operations.fileno())
+        assert option(command, "--listen-fd") == str(public.fileno())
+        assert option(command, "--operations-fd") == str(operations.fileno())
+    assert command.env["PROMETHEUS_MULTIPROC_DIR"] == "/figures"
+
+
+def test_a_sample_of_the_log_is_handed_over_when_it_is_one() -> None:
+    assert "--log-sample" not in coordinator_arguments(ClusterConfig())
+    sampled = coordinator_arguments(ClusterConfig(coordinator=CoordinatorConfig(log_sample=0.1)))
+    assert sampled[sampled.index("--log-sample") + 1] == "0.1"
+
+
+def test_both_front_tiers_are_told_the_formats_that_are_switched_on() -> None:
+    around = Surroundings("warning", Path("/scratch"), ("heic", "tiff"))
+    listen, operations = Address("127.0.0.1", 8000), Address("127.0.0.1", 8001)
+    assert option(preprocessor_command(Ports(), 0, 1, around), "--formats") == "heic,tiff"
+    coordinator = coordinator_command(Path("/r.json"), listen, operations, around)
+    assert option(coordinator, "--formats") == "heic,tiff"
+    assert "--formats" not in preprocessor_command(Ports(), 0, 1, AROUND).argv
 
 
 def test_children_write_bytecode_and_keep_their_temporary_files_together(

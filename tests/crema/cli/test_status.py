@@ -19,7 +19,7 @@ DOCUMENT: dict[str, Any] = {
         {"tier": "preprocessor", "role": "decoder", "state": "busy", "pid": 4, "ports": {}},
         {
             "tier": "minion", "role": "host", "model": "tags", "version": "3.1", "state": "starting", "pid": None,
-            "ports": {}, "problem": "killed by SIGKILL",
+            "ports": {}, "problem": "killed by SIGKILL", "traceback": "Traceback:\n  in load",
         },
     ],
     "models": [
@@ -56,6 +56,8 @@ def test_one_aligned_line_per_process_and_per_version_without_one(
         "READY     preprocessor  pid 3        channel 4000  http 4001",
         "BUSY        decoder     pid 4",
         "STARTING  tags@3.1      not running                                killed by SIGKILL",
+        "          Traceback:",
+        "            in load",
         "FAILED    captions@1.4  not running                                has no lock",
     ]
 
