@@ -170,6 +170,11 @@ class Probe:
         return [*kept, *(Note(str(note["kind"]), str(note["what"])) for note in map(json.loads, lines))]
 
     @property
+    def printed(self) -> list[str]:
+        """The last lines that it wrote to standard output and error."""
+        return list(self._tail)
+
+    @property
     def working_folder(self) -> Path | None:
         """Where the worker works now; None when it is gone."""
         try:

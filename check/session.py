@@ -97,6 +97,10 @@ class Session:
             self._notes += self._probe.notes()
         return [note for note in self._notes if note.kind == kind]
 
+    def printed(self) -> list[str]:
+        """What the package printed last."""
+        return [] if self._probe is None else self._probe.printed
+
     def close(self) -> None:
         """Ends the worker."""
         if self._probe is not None:

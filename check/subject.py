@@ -52,7 +52,6 @@ class Subject:
     place: Place = on_the_cpu
     opened: list[Session] = field(default_factory=list)
     profile: str | None = None
-    environment_words: str = ""
     _manifest: Manifest | None = None
     _python: Path | None = None
 
