@@ -7,7 +7,7 @@ from pathlib import Path
 from check.development import PYTHON_VARIABLE, development_python
 from check.failure import StepFailed
 from check.subject import Subject
-from envs.lock import project_name
+from envs.clash import project_name
 from envs.lock_file import BASE_REQUIREMENTS, LockFile, LockRefused, found_locks, wishes
 
 
