@@ -12,6 +12,9 @@ from check.session import Params, is_rejected
 from check.steps.answers import first_difference, spoken
 from check.subject import Subject
 
+# Numbers that are as close as this are the same number computed in batches of other sizes.
+_SAME = 1e-5
+
 
 def check_batch(subject: Subject) -> str:
     """Every size from 1 to max_size with mixed params; then single items once more after the largest batch."""
@@ -48,25 +51,45 @@ def check_batch(subject: Subject) -> str:
 def _compare(subject: Subject, items: Sequence[Item], params: Sequence[Params]) -> None:
     n = len(items)
     outcomes = _outcomes(subject, items, params)
-    alone = [subject.session.alone(item, one) for item, one in zip(items, params, strict=True)]
     for place, (item, one) in enumerate(zip(items, params, strict=True)):
-        found = first_difference(subject.manifest, alone[place], outcomes[place], item.tolerance, one)
+        alone = subject.session.alone(item, one)
+        found = first_difference(subject.manifest, alone, outcomes[place], item.tolerance, one)
         if found is not None:
-            moved = _other_place(outcomes, alone)
-            if moved is not None:
-                raise StepFailed(
-                    f"a batch of {n} is answered in another order: place {moved[0]} holds the answer of place {moved[1]}",
-                    hint="return one output per item, in the order of the batch",
-                )
+            _refuse_another_order(subject, items, params, outcomes, _SAME)
             with_ = f" with {one}" if one else ""
             raise StepFailed(
                 f"in a batch of {n}, {item.name}{with_} in place {place} {found}; alone it does not",
                 hint="let no item's answer depend on its mates, its place or the batch's size",
             )
-    moved = _other_place(outcomes, alone)
-    if moved is not None:
+    # an order that went wrong among answers that lie within the tolerance of each other: here only equal ones count
+    _refuse_another_order(subject, items, params, outcomes, 0.0)
+
+
+def _refuse_another_order(
+    subject: Subject,
+    items: Sequence[Item],
+    params: Sequence[Params],
+    outcomes: Sequence[Outcome],
+    tolerance: float,
+) -> None:
+    """Raises StepFailed when every answer that is not its item's own is that of another place."""
+
+    def holds(place: int, item: int, with_params_of: int) -> bool:
+        wanted = subject.session.alone(items[item], params[with_params_of])
+        if tolerance == 0:
+            return wanted == outcomes[place]
+        return first_difference(subject.manifest, wanted, outcomes[place], tolerance, params[place]) is None
+
+    places = range(len(items))
+    wrong = [place for place in places if not holds(place, place, place)]
+    moved = [
+        # the item's answer moved, with its params or before they were applied
+        next((at for at in places if at != place and (holds(place, at, at) or holds(place, at, place))), None)
+        for place in wrong
+    ]
+    if wrong and None not in moved:
         raise StepFailed(
-            f"a batch of {n} is answered in another order: place {moved[0]} holds the answer of place {moved[1]}",
+            f"a batch of {len(items)} is answered in another order: place {wrong[0]} holds the answer of place {moved[0]}",
             hint="return one output per item, in the order of the batch",
         )
 
@@ -76,20 +99,3 @@ def _outcomes(subject: Subject, items: Sequence[Item], params: Sequence[Params])
         return subject.session.run(items, params)
     except BatchRaised as raised:
         raise StepFailed(f"a batch of {len(items)}: {raised.code}: {raised}", detail=raised.detail) from None
-
-
-def _other_place(outcomes: Sequence[Outcome], alone: Sequence[Outcome]) -> tuple[int, int] | None:
-    """(place, place whose answer it holds) when the answers are exactly those of single items, in another order.
-
-    It finds an order that went wrong also among answers that all lie within the tolerance of each other.
-    """
-    wrong = [place for place in range(len(alone)) if outcomes[place] != alone[place]]
-    left = [alone[place] for place in wrong]
-    first: tuple[int, int] | None = None
-    for place in wrong:
-        if outcomes[place] not in left:
-            return None  # another number, not another place
-        left.remove(outcomes[place])
-        if first is None:
-            first = (place, next(at for at in wrong if alone[at] == outcomes[place]))
-    return first

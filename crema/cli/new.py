@@ -56,14 +56,14 @@ def new(name: str, kind: str, version: str, packages: Path | None, no_lock: bool
 
 
 def _packages_here() -> Path:
+    """The folder that `packages` in cluster.yaml names. The rest of that file may still wait for this very package."""
     cluster = default_cluster()
     if cluster is not None:
-        from crema.host.config import ConfigError, load_cluster
+        from crema.host.yaml_source import YamlSource
 
-        try:
-            return load_cluster(cluster).packages_dir
-        except (ConfigError, OSError):
-            click.echo(f"  {cluster} cannot be read; the package goes to model_packages", err=True)
+        data = YamlSource.read(cluster).data
+        if isinstance(data, dict) and isinstance(named := data.get("packages"), str) and named:
+            return Path(named)
     return Path("model_packages")
 
 
