@@ -6,6 +6,7 @@ Everything of the package runs in probe workers (`check.probe`), never here.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 import traceback
@@ -77,7 +78,7 @@ def check_package(
     `packages` is the folder of all packages (None: the folder's own siblings). `on_step` hears of each step as it ends,
     `on_progress` what is being done meanwhile; `place` chooses the device. Not to be called where an event loop runs.
     """
-    folder = folder.absolute()
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - folders are compared by name, so no `..`
     digest = package_digest(folder)
     done: dict[str, Step] = {}
     with (

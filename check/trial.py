@@ -6,6 +6,7 @@ noted and do not stop it, because work on the package is under way.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,8 @@ class Trial:
         self, folder: Path, photos: Photos, work: Path, *, progress: Progress, place: Place = on_the_cpu
     ) -> None:
         work.mkdir()
-        self.subject = Subject(folder.absolute(), None, work, photos, progress, place)
+        # without `..`: name and version are those of the folders
+        self.subject = Subject(Path(os.path.abspath(folder)), None, work, photos, progress, place)  # noqa: PTH100
         self.notes: list[str] = []
 
     @property

@@ -23,7 +23,7 @@ def check_manifest(subject: Subject) -> str:
         mistakes += _schema_mistakes(subject.manifest)
     except ManifestError as error:
         mistakes += error.mistakes
-    mistakes += links_out(subject.folder)
+    mistakes += odd_files(subject.folder)
     mistakes += refused_code(subject.folder)
     if mistakes:
         more = f"\n{len(mistakes)} mistakes in all" if len(mistakes) > 1 else ""
@@ -33,8 +33,10 @@ def check_manifest(subject: Subject) -> str:
     return f"{manifest.name}@{manifest.version}, {count} example{'s' if count > 1 else ''}"
 
 
-def links_out(package_dir: Path) -> list[Mistake]:
-    """Every link of the package that ends outside its folder, and a package of too many files."""
+def odd_files(package_dir: Path) -> list[Mistake]:
+    """Links that end outside the package's folder or nowhere, what is no file, and bytecode without its source, which
+    nobody can read; or that there are too many files.
+    """
     root = package_dir.resolve()
     found, files = [], 0
     for folder, subfolders, names in os.walk(package_dir):
@@ -42,12 +44,21 @@ def links_out(package_dir: Path) -> list[Mistake]:
         if files > _MOST_FILES:
             return [Mistake(package_dir.name, 0, 0, "", f"the package has more than {_MOST_FILES} files")]
         for name in sorted([*subfolders, *names]):
-            path = Path(folder, name)
-            if path.is_symlink() and not _resolved(path).is_relative_to(root):
-                shown = path.relative_to(package_dir).as_posix()
-                what = "is a link that leads out of the package's folder"
-                found.append(Mistake(shown, 0, 0, "", what, None, "put the file itself there"))
+            if (odd := _oddity(Path(folder, name), root)) is not None:
+                shown = Path(folder, name).relative_to(package_dir).as_posix()
+                found.append(Mistake(shown, 0, 0, "", odd[0], None, odd[1]))
     return found
+
+
+def _oddity(path: Path, root: Path) -> tuple[str, str] | None:
+    """What is wrong with a file or folder, and what to do about it."""
+    if path.is_symlink() and not _resolved(path).is_relative_to(root):
+        return "is a link that leads out of the package's folder", "put the file itself there"
+    if not path.is_file() and not path.is_dir():
+        return "is no file", "remove it"
+    if path.suffix in (".pyc", ".pyo") and path.parent.name != "__pycache__":
+        return "is bytecode without its source, which nobody can judge", "ship the .py file"
+    return None
 
 
 def _resolved(path: Path) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import py_compile
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +128,20 @@ def _link_out(package: Path) -> None:
     (package / "notes.txt").symlink_to(secret)
 
 
+def _link_to_nowhere(package: Path) -> None:
+    (package / "notes.txt").symlink_to("elsewhere.txt")
+
+
+def _pipe(package: Path) -> None:
+    os.mkfifo(package / "notes.txt")
+
+
+def _bytecode_only(package: Path) -> None:
+    (package / "helper.py").write_text("import pickle\n")
+    py_compile.compile(str(package / "helper.py"), cfile=str(package / "helper.pyc"))
+    (package / "helper.py").unlink()
+
+
 def _example_through_a_link(package: Path) -> None:
     elsewhere = package.parent.parent / "ramp.npy"
     (package / "examples" / "ramp.npy").rename(elsewhere)
@@ -148,6 +164,9 @@ IN_PROCESS = (
     Defect("an absolute path", in_manifest("examples/ramp.json", "/etc/ramp.json"), "manifest", r"expect: must be relative"),
     Defect("an example behind a link out", changed(_example_through_a_link), "manifest", r"leads through a link out"),
     Defect("a link out beside the manifest", changed(_link_out), "manifest", r"notes\.txt.*is a link that leads out"),
+    Defect("a link to nowhere", changed(_link_to_nowhere), "manifest", r"notes\.txt.*is no file"),
+    Defect("a pipe among the files", changed(_pipe), "manifest", r"notes\.txt.*is no file"),
+    Defect("bytecode without its source", changed(_bytecode_only), "manifest", r"helper\.pyc.*is bytecode"),
     Defect("an example that is not there", in_manifest("ramp.npy", "rampe.npy"), "manifest", r"there is no such file"),
     Defect("no such module", in_manifest("model:Model", "modle:Model"), "manifest", r"entrypoint: there is no modle\.py"),
     Defect("a key written twice", in_manifest("load_s: 20", "load_s: 20\nload_s: 30"), "manifest", r"load_s.*(twice|already)"),
