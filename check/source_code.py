@@ -118,9 +118,16 @@ def _call(node: ast.Call, aliases: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _name(node: ast.expr) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    return f"{_name(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
+    """`torch.load` of such an expression; empty where it does not begin with a name."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return (
+        ".".join([node.id, *reversed(parts)])
+        if isinstance(node, ast.Name)
+        else ".".join(["", *reversed(parts)])
+    )
 
 
 def _is_false(node: ast.expr) -> bool:
