@@ -252,7 +252,8 @@ class Pool:
                 break
             job.started_at = self._clock()
             self._running[decoder] = job
-            decoder.run(self._next_id, job.specs, job.image)
+            is_heavy = job.work > self.cost.light_work
+            decoder.run(self._next_id, job.specs, job.image, is_heavy)
             job.image = b""
             self._next_id += 1
         self._on_busy(len(self._running))
