@@ -248,7 +248,8 @@ class Probe:
         self._socket.settimeout(_SENT_S)
         try:
             self._socket.sendall(wire.encode_header(header, len(payload)))
-            self._socket.sendall(payload)
+            if payload:  # after `close` the worker may be gone already
+                self._socket.sendall(payload)
         except TimeoutError:
             raise self._hung("the worker does not take what it is sent") from None
         except OSError:
