@@ -16,6 +16,7 @@ from coordinator.directory import Directory
 from coordinator.fanout import Ways
 from coordinator.gate import Gate
 from coordinator.journal import Journal
+from coordinator.version_figures import figures_route
 from coordinator.visit import TIER, Observer
 from crema.host.metrics import Metrics
 from crema.host.service import Route, Service, health_routes, metrics_route
@@ -57,7 +58,11 @@ class App:
 
     def operations_routes(self) -> list[Route]:
         """What operators reach."""
-        return [metrics_route(self.metrics, self._refresh_metrics), *health_routes(self.readiness)]
+        return [
+            metrics_route(self.metrics, self._refresh_metrics),
+            figures_route(self.observer.figures),
+            *health_routes(self.readiness),
+        ]
 
     async def start(
         self, listen: tuple[str, int], operations: tuple[str, int], *, reuse_port: bool = False
@@ -82,7 +87,7 @@ class App:
             and bool(self.directory.open_preprocessors)
             and all(each["ready"] for each in models.values())
         )
-        return is_ready, {"models": models}
+        return is_ready, {"models": models, "revision": self.directory.file_revision}
 
     def is_quiet(self) -> bool:
         """Whether no call is in flight and none came lately."""

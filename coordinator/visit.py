@@ -12,6 +12,7 @@ from coordinator.gate import Gate
 from coordinator.journal import Journal
 from coordinator.merge import Part
 from coordinator.trace import trace_of
+from coordinator.version_figures import VersionFigures
 from crema.host.metrics import Metrics
 from crema.host.service import request_id_of
 
@@ -60,6 +61,8 @@ class Observer:
         self._gate = gate
         # (model, version, status) → calls since the metrics were last read; ("", "", status) is the whole call
         self._counted: dict[tuple[str, str, int], int] = {}
+        self.figures = VersionFigures()
+        """Of each version, for who judges a canary."""
         self._seconds = metrics.request_seconds.labels(tier=TIER, model="", version="")
         self._refused = metrics.refused_total.labels(
             tier=TIER, model="", version="", reason="full", lane="interactive"
@@ -86,6 +89,7 @@ class Observer:
         for part in visit.parts:
             key = (part.model, part.version, 200 if part.error is None else part.error.status)
             counted[key] = counted.get(key, 0) + 1
+        self.figures.count(visit.parts)
         if self._journal.is_on:
             self._journal.write(_event(visit, took_s))
 

@@ -1,0 +1,124 @@
+"""Handover: whether a package passed its checklist. The check is another program; this runs it and reads its report.
+
+A report is kept under the digest of every file that it is about: a package that did not change is not checked twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+CHECK: Final = (sys.executable, "-m", "crema.cli", "check")
+TIMEOUT_S: Final = 600.0
+# Beside callers' work, a check is what can wait.
+NICENESS: Final = 10
+_MOST_OUTPUT: Final = 1 << 22
+_MOST_DETAIL: Final = 4000
+_ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What the checklist says. `problem` is one line, `detail` what stands under it: the package's own traceback."""
+
+    passed: bool
+    digest: str
+    problem: str = ""
+    detail: str = ""
+    is_stored: bool = False
+    """Whether the report lay there already."""
+
+
+class Handovers:
+    """Runs checks by `command` (the package's folder and `--json` are added), and keeps reports in `folder`."""
+
+    def __init__(self, folder: Path, command: Sequence[str] = CHECK, timeout_s: float = TIMEOUT_S) -> None:
+        self._folder = folder
+        self._command = tuple(command)
+        self._timeout_s = timeout_s
+
+    async def of(self, package: Path, digest: str, progress: Callable[[str], None]) -> Handover:
+        """The report of a package with this digest: the stored one if it passed, else a new one. Raises nothing: a check
+        that cannot be run was not passed."""
+        stored = await asyncio.to_thread(self._find, digest)
+        if stored is not None:
+            return stored
+        progress("checking")
+        try:
+            status, output, errors = await self._run(package)
+        except TimeoutError:
+            return Handover(False, digest, f"the check did not end within {self._timeout_s:.0f} s")
+        except OSError as error:
+            return Handover(False, digest, f"the check could not be started: {error}")
+        try:
+            report = json.loads(output)
+            return self._read(report, status, digest)
+        except (ValueError, KeyError, TypeError):
+            first, _, more = errors.decode("utf-8", "replace").strip().partition("\n")
+            return Handover(False, digest, first or f"the check ended with status {status}", more)
+
+    def _read(self, report: Mapping[str, Any], status: int, digest: str) -> Handover:
+        if report["digest"] != digest:
+            return Handover(False, digest, "the package's files changed while it was checked\n  try: again")
+        if report["passed"] is True and status == 0:
+            self._keep(report, digest)
+            return Handover(True, digest)
+        failed = next((step for step in report["steps"] if step["status"] == "failed"), None)
+        if failed is None:
+            return Handover(False, digest, f"the check ended with status {status}")
+        detail = str(failed.get("detail") or "")[-_MOST_DETAIL:]
+        return Handover(False, digest, f"{failed['name']}: {failed['message']}", detail)
+
+    async def _run(self, package: Path) -> tuple[int, bytes, bytes]:
+        environment = {**os.environ, "PYTHONPATH": _with_root(os.environ.get("PYTHONPATH"))}
+        process = await asyncio.create_subprocess_exec(
+            *self._command, str(package), "--json",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env=environment, start_new_session=True, limit=_MOST_OUTPUT,
+        )  # fmt: skip
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                output, errors = await process.communicate()
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if process.returncode is None:
+                await process.wait()
+        return process.returncode or 0, output, errors
+
+    def _find(self, digest: str) -> Handover | None:
+        """A stored report that passed: ours, or one that `crema check` made by hand."""
+        for folder in (self._folder, _users_reports()):
+            try:
+                report = json.loads((folder / f"{digest}.json").read_bytes())
+                if report["digest"] == digest and report["passed"] is True:
+                    return Handover(True, digest, is_stored=True)
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return None
+
+    def _keep(self, report: Mapping[str, Any], digest: str) -> None:
+        with contextlib.suppress(OSError):  # a full disk: it will be checked again
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new = self._folder / f".{digest}.{os.getpid()}"
+            new.write_text(json.dumps(report) + "\n")
+            new.replace(self._folder / f"{digest}.json")
+
+
+def _users_reports() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/", ".cache")
+    return Path(cache, "crema", "checks")
+
+
+def _with_root(path: str | None) -> str:
+    return f"{_ROOT}{os.pathsep}{path}" if path else str(_ROOT)
