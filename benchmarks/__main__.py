@@ -14,6 +14,7 @@ ALL = (
     "page_faults",
     "fanout",
     "merged_call",
+    "processes",
     "decode",
     "minion_cpu",
     "efficiency",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
+import socket
 from pathlib import Path
 
-from coordinator.app import App
+from coordinator.app import App, SharedListeners
 from coordinator.journal import Journal
 from coordinator.visit import TIER
 from crema.host.tier import (
@@ -42,7 +44,27 @@ def main() -> None:
         help="metrics and health; default: 127.0.0.1:8001",
     )
     parser.add_argument(
-        "--reuse-port", action="store_true", help="share the public port with other coordinator processes"
+        "--listen-fd", type=int, metavar="FD", help="an inherited socket that listens for callers already"
+    )
+    parser.add_argument(
+        "--operations-fd",
+        type=int,
+        metavar="FD",
+        help="an inherited socket that listens for operators already",
+    )
+    parser.add_argument(
+        "--http",
+        type=host_port,
+        default=("127.0.0.1", 0),
+        metavar="HOST:PORT",
+        help="with inherited sockets: the health of this process alone; default: a free port of 127.0.0.1",
+    )
+    parser.add_argument(
+        "--log-sample",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="the share of requests that are logged, 0 to 1; those that fail always are; default: 1",
     )
     parser.add_argument(
         "--grace-s",
@@ -59,18 +81,30 @@ def main() -> None:
     )
 
     async def live(stop: Stop) -> None:
-        journal = Journal(TIER, is_on=args.log_level in ("debug", "info"))
+        journal = Journal(TIER, is_on=args.log_level in ("debug", "info"), sample=args.log_sample)
         app = App(args.routing, token=cluster_token(), journal=journal, can_fetch=args.fetch)
-        announce(args, await app.start(args.listen, args.operations, reuse_port=args.reuse_port))
+        shared = _inherited(args)
+        announce(args, await app.start(args.listen, args.operations, shared=shared))
         # what stands now stands for good, and a request leaves no cycles: the collector need not look at it again and again
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         await stop.wait()
         # on loopback no load balancer stands in front: without callers there is nobody to turn away gently
-        is_unused = is_loopback(args.listen[0]) and app.is_quiet()
+        # (the siblings' callers may come here at any moment)
+        is_unused = shared is None and is_loopback(args.listen[0]) and app.is_quiet()
         await app.drain(0.0 if is_unused or stop.is_final else args.grace_s, lambda: is_orphan(args))
 
     run(TIER, args, live)
+
+
+def _inherited(args: argparse.Namespace) -> SharedListeners | None:
+    if args.listen_fd is None or args.operations_fd is None:
+        return None
+    public, operations = (socket.socket(fileno=fd) for fd in (args.listen_fd, args.operations_fd))
+    for each in (public, operations):
+        each.setblocking(False)
+        each.set_inheritable(False)
+    return SharedListeners(public, operations, args.http)
 
 
 if __name__ == "__main__":

@@ -192,6 +192,10 @@ class ApiV1:
     ) -> tuple[list[Image], Plan]:
         """The images and the plan of a call. Raises CremaError for the whole call; takes a permit."""
         gate = self._gate
+        if not self._directory.is_loaded:
+            raise CremaError(
+                "not_ready", "this coordinator has not read its routing yet; try again", retry_after_ms=1000
+            )
         query = self._planner.query(request.rel_url.raw_query_string)
         deadline_ms = query.options.deadline_ms
 
@@ -209,6 +213,7 @@ class ApiV1:
             if gate.is_full:
                 gate.enter()
             way, body = await read_body(request, limits, Watch(hold, check, deadline))
+            visit.body_ms = (monotonic() - visit.started) * 1000
             gate.enter()
             visit.is_inside = True
             call = read(way, body, violations)
@@ -221,6 +226,7 @@ class ApiV1:
             for image in call.images
         ]
         plan = self._planner.plan(query, call.sources, violations)
+        visit.lane = plan.lane
         if plan.has_canaries:
             plan = plan.for_caller(request.headers.get(STICKY) or visit.request_id)
         return images, plan
@@ -247,6 +253,7 @@ class ApiV1:
         visit.image = fanout.image
         if fanout.failure is not None:
             raise fanout.failure
+        answered = monotonic()
         parts = [part for part in fanout.parts if part is not None]
         for part in parts:
             finish(part, as_msgpack)
@@ -256,6 +263,7 @@ class ApiV1:
             "total_ms": tenth((monotonic() - visit.started) * 1000),
         }
         merged = merge(request_id, parts, fanout.image, timing)
+        visit.merge_ms = (monotonic() - answered) * 1000
         if merged.code == "partial":
             self._observer.partial()
         return merged

@@ -3,30 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
 import structlog
+from aiohttp import web
 
 from coordinator.api_v1 import ApiV1
 from coordinator.description import description_routes
 from coordinator.directory import Directory
+from coordinator.docs_page import docs_routes
 from coordinator.fanout import Ways
 from coordinator.gate import Gate
 from coordinator.journal import Journal
 from coordinator.version_figures import figures_route
-from coordinator.visit import TIER, Observer
-from crema.host.metrics import Metrics
-from crema.host.service import Route, Service, health_routes, metrics_route
+from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
+from crema.host.metrics import CONTENT_TYPE, Metrics
+from crema.host.service import Route, Service, health_routes
 
 DRAIN_S: Final = 25.0
 EXIT_WITHIN_S: Final = 29.0
 # A coordinator nobody has called for this long has nobody to keep waiting for when it stops.
 QUIET_S: Final = 10.0
 
+# Between the last accepted connection and the end of the idle ones.
+LINGER_S: Final = 0.3
+FRESH_S: Final = 0.5
+SETTLE_S: Final = 1.0
+
+Address = tuple[str, int]
+
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedListeners:
+    """What one of several processes is given: two sockets that listen already, and where its own health is asked."""
+
+    public: socket.socket
+    operations: socket.socket
+    http: Address
 
 
 class App:
@@ -46,33 +66,56 @@ class App:
         self.metrics = Metrics()
         self.journal = Journal(TIER) if journal is None else journal
         self.is_draining = False
-        self._follower: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.observer = Observer(self.metrics, self.journal, self.gate)
         self.api = ApiV1(self.ways, self.gate, self.observer, can_fetch=can_fetch)
         self.public = Service(self.public_routes(), cancels_handlers=True)
         self.operations = Service(self.operations_routes())
+        self.own = Service([*health_routes(self.readiness), figures_route(self.observer.figures)])
+        """The health and the versions' figures of this process alone, where others share its listeners."""
 
     def public_routes(self) -> list[Route]:
         """What callers reach. Nothing of operations is among it."""
-        return [*self.api.routes, *health_routes(self.readiness), *description_routes()]
+        return [*self.api.routes, *health_routes(self.readiness), *description_routes(), *docs_routes()]
 
     def operations_routes(self) -> list[Route]:
         """What operators reach."""
         return [
-            metrics_route(self.metrics, self._refresh_metrics),
+            Route("GET", "/metrics", self._show_metrics),
             figures_route(self.observer.figures),
             *health_routes(self.readiness),
         ]
 
+    async def _show_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The figures of this process, or of all of them: then once the others have written theirs down."""
+        if self.metrics.shared_folder is not None:
+            await asyncio.sleep(2 * COUNTED_WITHIN_S)
+        self._refresh_metrics()
+        return web.Response(body=self.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
     async def start(
-        self, listen: tuple[str, int], operations: tuple[str, int], *, reuse_port: bool = False
+        self, listen: Address, operations: Address, *, shared: SharedListeners | None = None
     ) -> dict[str, int]:
-        """Listen and begin to follow the routing file; returns the ports. Ready once the replicas are connected."""
-        ports = {
-            "public": await self.public.start(*listen, reuse_port=reuse_port),
-            "operations": await self.operations.start(*operations),
-        }
-        self._follower = asyncio.get_running_loop().create_task(self.directory.run())
+        """Listen and begin to follow the routing file; returns the ports. Ready once the replicas are connected.
+
+        One of several processes listens on what they have in common (`shared`), and on a port of its own for its health.
+        """
+        loop = asyncio.get_running_loop()
+        self._tasks.append(loop.create_task(self.directory.run()))
+        if shared is None:
+            ports = {
+                "public": await self.public.start(*listen),
+                "operations": await self.operations.start(*operations),
+            }
+        else:
+            # callers are taken from those who serve already: not before this process can serve them too
+            await self._until_ready(SETTLE_S)
+            ports = {
+                "public": await self.public.start(*listen, listening=shared.public),
+                "operations": await self.operations.start(*operations, listening=shared.operations),
+                "http": await self.own.start(*shared.http),
+            }
+            self._tasks.append(loop.create_task(self._keep_metrics_fresh()))
         return ports
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -104,19 +147,35 @@ class App:
         begun = monotonic()
         while monotonic() < begun + grace_s and not is_abandoned():
             await asyncio.sleep(min(0.1, grace_s))
+        # who connected at the last moment still has a request to send
+        self.public.stop_listening()
+        await asyncio.sleep(min(LINGER_S, grace_s))
         left_s = min(DRAIN_S, EXIT_WITHIN_S - (monotonic() - begun))
         try:
             async with asyncio.timeout(left_s + 0.5):
                 await self.public.close(left_s)
         except TimeoutError:
             log.warning("drain_cut_short", in_flight=self.gate.requests)
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.directory.close()
         await self.operations.close(1.0)
+        await self.own.close(1.0)
         self.journal.flush()
         log.info("drained")
+
+    async def _until_ready(self, patience_s: float) -> None:
+        """Until ready, or until `patience_s` has passed: on a cluster's first start there is nothing to connect to."""
+        begun = monotonic()
+        while not self.readiness()[0] and monotonic() < begun + patience_s:
+            await asyncio.sleep(0.01)
+
+    async def _keep_metrics_fresh(self) -> None:
+        """Counts are where the siblings read them at once; what is a state (pending, ready) is brought there here."""
+        while True:
+            self._refresh_metrics()
+            await asyncio.sleep(FRESH_S)
 
     def _refresh_metrics(self) -> None:
         self.observer.refresh()

@@ -7,6 +7,7 @@ log that cannot be written is counted and never fails a request.
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
@@ -21,15 +22,23 @@ _encoder = msgspec.json.Encoder()
 
 
 class Journal:
-    """Writes request events to `stream`. `is_on` is False at log levels above info."""
+    """Writes request events to `stream`. `is_on` is False at log levels above info; `sample` is the share of plain
+    requests that is written (0 to 1)."""
 
-    def __init__(self, tier: str, *, is_on: bool = True, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, tier: str, *, is_on: bool = True, sample: float = 1.0, stream: TextIO | None = None
+    ) -> None:
         self.is_on = is_on
+        self.sample = sample
         self.dropped = 0
         self._tier = tier
         self._stream = sys.stderr if stream is None else stream
         self._waiting: list[dict[str, Any]] = []
         self._timer: asyncio.TimerHandle | None = None
+
+    def wants(self, is_plain: bool) -> bool:
+        """Whether to write an event: of plain requests a sample, of all others every one."""
+        return self.is_on and (not is_plain or self.sample >= 1 or random.random() < self.sample)
 
     def write(self, event: dict[str, Any]) -> None:
         """Queue one event; `event` gets the members that all events have, and must not change afterwards."""

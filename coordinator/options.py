@@ -34,6 +34,8 @@ MAX_KEY_CHARACTERS: Final = 128
 OPTIONS: Final = ("models", "deadline_ms", "lane", "on_error", "required")
 ENTRY: Final = ("model", "as", "params", "required")
 
+# what stands for itself in a log, a terminal or a page; the same is in the API's description
+_KEY: Final = re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{1,{MAX_KEY_CHARACTERS}}}\Z")
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
 
 
@@ -278,7 +280,10 @@ def _entry(value: Any, path: Path, violations: Violations) -> Entry:
         selector = ""
     key = value.get("as", selector)
     if "as" in value and not _is_key(key):
-        violations.add((*path, "as"), f"must be a text of 1 to {MAX_KEY_CHARACTERS} printable characters")
+        violations.add(
+            (*path, "as"),
+            f"must be a text of 1 to {MAX_KEY_CHARACTERS} characters without control characters",
+        )
         key = ""
     params = value.get("params", {})
     if type(params) is not dict:
@@ -304,7 +309,7 @@ def _is_selector(text: str, path: Path, violations: Violations) -> bool:
 def _is_formed(text: str) -> bool:
     """Whether `text` has the form of a selector. A name that no model can have is well-formed, only unknown."""
     name, at, wanted = text.partition("@")
-    if not name or len(text) > MAX_KEY_CHARACTERS or not text.isprintable():
+    if not name or not _is_key(text):
         return False
     try:
         parse_selector(f"name{at}{wanted}")
@@ -314,7 +319,7 @@ def _is_formed(text: str) -> bool:
 
 
 def _is_key(value: Any) -> bool:
-    return type(value) is str and 0 < len(value) <= MAX_KEY_CHARACTERS and value.isprintable()
+    return type(value) is str and _KEY.match(value) is not None
 
 
 def _deadline(value: Any, violations: Violations) -> float | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
 from aiohttp import web
+from prometheus_client import Counter
 
-from coordinator.answers import tenth
+from coordinator.event import event_of
 from coordinator.gate import Gate
 from coordinator.journal import Journal
 from coordinator.merge import Part
@@ -19,14 +21,16 @@ from crema.host.service import request_id_of
 TIER: Final = "coordinator"
 # The status that metrics and the journal show for a caller who left before the answer.
 CALLER_LEFT: Final = 499
+# Of several processes each keeps its counts in a file that the others read; writing them one by one is dear.
+COUNTED_WITHIN_S: Final = 0.02
 
 
 class Visit:
     """What is known of one request so far. `started` is when its headers were read, as a time of `monotonic`."""
 
     __slots__ = (
-        "body_bytes", "code", "image", "images", "is_inside", "parts", "preprocess_ms", "problems", "request_id",
-        "started", "status", "trace_id", "traceparent", "where",
+        "body_bytes", "body_ms", "code", "image", "images", "is_inside", "lane", "merge_ms", "parts", "preprocess_ms",
+        "problems", "request_id", "started", "status", "trace_id", "traceparent", "where",
     )  # fmt: skip
 
     def __init__(self, request: web.BaseRequest, where: str, started: float) -> None:
@@ -37,15 +41,23 @@ class Visit:
         self.trace_id = None if trace is None else trace[0]
         self.traceparent = None if trace is None else trace[1]
         self.body_bytes = 0
+        self.body_ms = 0.0
+        self.lane: str | None = None
         self.is_inside = False
         self.status = 500
         self.code = "internal"
         self.image: dict[str, Any] | None = None
         self.parts: Sequence[Part] = ()
         self.preprocess_ms = 0.0
+        self.merge_ms = 0.0
         # of a batch only
         self.images = 0
         self.problems = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all went well: of such visits a sample tells enough."""
+        return self.code == "ok" and not self.problems
 
 
 class Observer:
@@ -63,6 +75,10 @@ class Observer:
         self._counted: dict[tuple[str, str, int], int] = {}
         self.figures = VersionFigures()
         """Of each version, for who judges a canary."""
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        # siblings read what this process keeps in its file: there the counts stand a moment later
+        self._is_read_by_siblings = metrics.shared_folder is not None
+        self._timer: asyncio.TimerHandle | None = None
         self._seconds = metrics.request_seconds.labels(tier=TIER, model="", version="")
         self._refused = metrics.refused_total.labels(
             tier=TIER, model="", version="", reason="full", lane="interactive"
@@ -90,43 +106,28 @@ class Observer:
             key = (part.model, part.version, 200 if part.error is None else part.error.status)
             counted[key] = counted.get(key, 0) + 1
         self.figures.count(visit.parts)
-        if self._journal.is_on:
-            self._journal.write(_event(visit, took_s))
+        if self._is_read_by_siblings and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(COUNTED_WITHIN_S, self._count)
+        if self._journal.wants(visit.is_plain):
+            self._journal.write(event_of(visit, took_s))
+
+    def _count(self) -> None:
+        self._timer = None
+        counted, self._counted = self._counted, {}
+        for key, count in counted.items():
+            counter = self._counters.get(key)
+            if counter is None:
+                model, version, status = key
+                counter = self._metrics.requests_total.labels(
+                    tier=TIER, model=model, version=version, code=str(status)
+                )
+                self._counters[key] = counter
+            counter.inc(count)
 
     def refresh(self) -> None:
         """Bring the metrics up to date, before they are read."""
-        counted, self._counted = self._counted, {}
-        for (model, version, status), count in counted.items():
-            self._metrics.requests_total.labels(
-                tier=TIER, model=model, version=version, code=str(status)
-            ).inc(count)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._count()
         self._metrics.pending.labels(tier=TIER, model="", version="").set(self._gate.requests)
         self._metrics.places.labels(tier=TIER, model="", version="").set(self._gate.max_requests)
-
-
-def _event(visit: Visit, took_s: float) -> dict[str, Any]:
-    event: dict[str, Any] = {
-        "event": "request",
-        "request_id": visit.request_id,
-        "path": visit.where,
-        "status": visit.status,
-        "outcome": visit.code,
-        "body_bytes": visit.body_bytes,
-        "total_ms": tenth(took_s * 1000),
-    }
-    if visit.trace_id is not None:
-        event["trace_id"] = visit.trace_id
-    if visit.images:
-        event["images"], event["problems"] = visit.images, visit.problems
-        return event
-    if visit.image is not None:
-        event["image"] = visit.image
-        event["preprocess_ms"] = tenth(visit.preprocess_ms)
-    if visit.parts:
-        event["models"] = [
-            {"model": part.model, "version": part.version, "timing": part.timing}
-            if part.error is None
-            else {"model": part.model, "version": part.version, "error": part.error.code}
-            for part in visit.parts
-        ]
-    return event

@@ -90,6 +90,12 @@ class LoadedModel:
             return [self._finish(outputs[index], params[index]) for index in range(n)]
         return list(map(self._packer.pack, outputs))
 
+    def keep(self, indexes: list[int]) -> None:
+        """Move these items of the batch array, ascending, to its front: the others are not to run."""
+        for place, index in enumerate(indexes):
+            if place != index:
+                self.batch[place] = self.batch[index]
+
     def warm_up(self, examples: Iterable[np.ndarray[Any, Any]]) -> list[tuple[int, float]]:
         """Run the examples and zeros, and time batches of 1 and of max_size: [(n, seconds)].
 

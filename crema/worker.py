@@ -4,12 +4,16 @@ It speaks the channel's frames over one descriptor, blocking, one batch at a tim
 
     load    package, device, warmup?, payload = msgpack map: the card → answer {curve: [[n, seconds], …]} or {error}
     params  payload = msgpack list of n maps, for the `run` that follows (left out when all items take the defaults)
-    run     n, payload = n tensors → answer {seconds, waited, sizes: [bytes of each outcome]}, payload = packed
-            outcomes, or {seconds, waited, error} for the batch as a whole; `waited` is how long nothing was there to run
+    run     n, until?, payload = n tensors → answer {seconds, waited, skipped?, sizes: [bytes of each outcome]}, payload =
+            packed outcomes, or {seconds, waited, skipped?, error} for the batch as a whole; `waited` is how long nothing
+            was there to run. `until` comes with a batch that may have to lie here behind another: the moment, on this
+            machine's monotonic clock, from which an item need not run any more, or nil
+    skip    id of such a batch, items = [indexes] whose callers have gone meanwhile; not answered
     close   ends the process
 
-The pixels are received straight into the batch array. What the model prints goes to standard error like any output:
-it can never reach the protocol. Splitting, retrying and deadlines are the host's.
+Items of a batch that need not run when its turn comes are left out and named in `skipped`; a batch of which none is left
+does not run. The pixels are received straight into the batch array. What the model prints goes to standard error like
+any output: it can never reach the protocol. Splitting, retrying and answering callers are the host's.
 """
 
 from __future__ import annotations
@@ -56,6 +60,13 @@ class Link:
         self.read_into(memoryview(header))
         return wire.decode_header(header), payload_bytes
 
+    def has_more(self) -> bool:
+        """Whether anything has come that was not read yet."""
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return False
+
     def read_into(self, view: memoryview) -> None:
         """Fill `view`."""
         while len(view):
@@ -76,6 +87,8 @@ class Worker:
         self._link = link
         self._model: LoadedModel | None = None
         self._params: list[dict[str, Any]] | None = None
+        self._read_ahead: tuple[dict[str, Any], int] | None = None
+        """A frame's header that was met while looking for another kind."""
         self._idle_since = time.monotonic()
 
     def serve(self) -> int:
@@ -85,12 +98,15 @@ class Worker:
         if header["kind"] != "hello" or header.get("role") != "minion" or payload_bytes:
             return 2
         while True:
-            header, payload_bytes = self._link.read_header()
+            header, payload_bytes = self._read_ahead or self._link.read_header()
+            self._read_ahead = None
             kind = header["kind"]
             if kind == "run":
                 self._run(header, payload_bytes)
             elif kind == "params":
                 self._params = msgpack.unpackb(self._read(payload_bytes))
+            elif kind == "skip":
+                pass  # that batch has begun or ended
             elif kind == "load":
                 if not self._load(header, msgpack.unpackb(self._read(payload_bytes))):
                     return 1
@@ -134,8 +150,15 @@ class Worker:
         params, self._params = self._params, None
         answer: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"]}
         answer["waited"] = started - self._idle_since
+        if "until" in header:
+            skipped = self._skipped(header["id"], header["until"])
+            if skipped:
+                answer["skipped"] = sorted(skipped)
+                left = [index for index in range(n) if index not in skipped]
+                model.keep(left)
+                n, params = len(left), params and [params[index] for index in left]
         try:
-            outcomes = model.run(n, params)
+            outcomes = model.run(n, params) if n else []
         except BaseException as error:
             answer["error"] = described(error)
         answer["seconds"] = time.monotonic() - started
@@ -150,6 +173,19 @@ class Worker:
         answer["sizes"] = list(map(len, outcomes))
         self._link.send(answer, b"".join(outcomes))
         self._idle_since = time.monotonic()
+
+    def _skipped(self, batch_id: int, until: list[float | None]) -> set[int]:
+        """The items of a batch that lay here that need not run any more."""
+        skipped: set[int] = set()
+        while self._read_ahead is None and self._link.has_more():
+            header, payload_bytes = self._link.read_header()
+            if header["kind"] != "skip":
+                self._read_ahead = header, payload_bytes
+            elif header["id"] == batch_id:
+                skipped.update(header["items"])
+        now = time.monotonic()
+        skipped.update(index for index, end in enumerate(until) if end is not None and end <= now)
+        return skipped
 
 
 def _keep_within(outcomes: list[bytes], limit: int) -> None:

@@ -39,6 +39,8 @@ class Command:
     argv: tuple[str, ...]
     cwd: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    fds: tuple[int, ...] = ()
+    """Descriptors that the process inherits under the same numbers."""
 
 
 class Child:
@@ -192,7 +194,7 @@ class Child:
                 output = self.log_file.open()
                 process = await asyncio.create_subprocess_exec(
                     *command.argv, "--parent-pid", str(os.getpid()), "--announce-fd", str(write_end),
-                    stdin=DEVNULL, stdout=output, stderr=output, pass_fds=(write_end,),
+                    stdin=DEVNULL, stdout=output, stderr=output, pass_fds=(write_end, *command.fds),
                     cwd=command.cwd, env=dict(command.env), start_new_session=True,
                 )  # fmt: skip
             finally:

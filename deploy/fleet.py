@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +17,19 @@ from crema.host.config import Address, ResolvedCluster
 from crema.host.measured_curve import curve_path
 from deploy.child import Child, Command
 from deploy.gpus import Placement
+from deploy.ports import listening
 from deploy.readiness import Readiness
 from deploy.routing_file import RoutingFile
 from deploy.routing_view import routing_body
 from deploy.state_folder import StateFolder
-from deploy.tiers import LOOPBACK, Surroundings, coordinator_command, minion_command, preprocessor_command
+from deploy.tiers import (
+    LOOPBACK,
+    SharedDoor,
+    Surroundings,
+    coordinator_command,
+    minion_command,
+    preprocessor_command,
+)
 from deploy.version import ServedVersion
 
 log = structlog.get_logger(__name__)
@@ -57,6 +66,7 @@ class Fleet:
         self._around = Surroundings(log_level, state_folder.scratch)
         self._routing = RoutingFile(state_folder.routing, state_folder.routing_history)
         self._has_changed = asyncio.Event()
+        self._door: SharedDoor | None = None
 
     @property
     def children(self) -> list[Child]:
@@ -106,32 +116,39 @@ class Fleet:
         return path if path.is_file() else None
 
     def start_coordinators(self, processes: int) -> None:
-        """Start the coordinator in so many processes; more than one share the public port, which must be fixed then."""
+        """Start the coordinator in so many processes; several share their ports, and their metrics are one."""
         self.publish()
-        shares_port = processes > 1
         can_fetch = self._cluster.config.fetch.enabled
+        if processes > 1:
+            self._door = self._shared_door()
 
-        def first() -> Command:
+        def command() -> Command:
+            log_sample = self._cluster.config.coordinator.log_sample
             return coordinator_command(
-                self._folder.routing, self.listen, self.operations, shares_port, self._around, can_fetch
+                self._folder.routing,
+                self.listen,
+                self.operations,
+                log_sample,
+                self._around,
+                self._door,
+                can_fetch,
             )
 
-        def further() -> Command:
-            # one process can hold the operations port: the others' metrics are on ports of their own
-            operations = Address(self.operations.host, 0)
-            return coordinator_command(
-                self._folder.routing, self.listen, operations, shares_port, self._around, can_fetch
-            )
-
+        health_port = "operations" if self._door is None else "http"
         for process in range(processes):
-            self._start(
-                self.coordinators, f"coordinator-{process}", further if process else first, "operations"
-            )
+            self._start(self.coordinators, f"coordinator-{process}", command, health_port)
+
+    def _shared_door(self) -> SharedDoor:
+        """Held by this process too: a coordinator that is started again takes what waits there."""
+        metrics = self._folder.scratch / "coordinator-metrics"
+        shutil.rmtree(metrics, ignore_errors=True)
+        metrics.mkdir(mode=0o700)
+        return SharedDoor(listening(self.listen), listening(self.operations), metrics)
 
     def _start(
         self, among: list[Child], name: str, command: Callable[[], Command], health_port: str = "http"
     ) -> None:
-        # the public port may be shared with another process: the operations port is its own
+        # an alone coordinator's health is asked where operators ask; one of several has a port for it, as other tiers do
         host = _reached_at(self.operations.host) if health_port == "operations" else LOOPBACK
 
         async def probe(child: Child) -> None:
@@ -174,6 +191,9 @@ class Fleet:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         minions = [child for served in self.versions for child in served.replicas]
+        if self._door is not None:
+            # from here on the listeners live as long as the coordinators hold them
+            self._door.close()
         await _stop(self.coordinators, deadline - 2 * _LAST_S - loop.time())
         await _stop(minions, deadline - _LAST_S - loop.time())
         await _stop(self.preprocessors, deadline - loop.time())

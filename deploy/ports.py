@@ -15,6 +15,26 @@ class PortTaken(Exception):
     """A port that callers were told cannot be had; the text says what to do."""
 
 
+def listening(address: Address) -> socket.socket:
+    """A socket that listens on `address`, for several processes to take connections from.
+
+    What waits in its queue belongs to all who hold it: none is lost when one of them ends. Raises OSError.
+    """
+    [(family, kind, protocol, _, where), *_] = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(where)
+        opened.listen(1024)
+        opened.setblocking(False)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
 async def check_free(address: Address, key: str, patience_s: float = PATIENCE_S) -> None:
     """Raise PortTaken unless `address`, the value of `key` in the cluster file, can be bound now or soon."""
     if address.port == 0:

@@ -116,7 +116,7 @@ class Supervisor:
         self._fleet.publish()
         self._fleet.start_preprocessors()
         # before the models: a caller who comes early is told that they are starting
-        self._start_coordinators()
+        self._fleet.start_coordinators(self._config.coordinator.processes)
         await self._start_versions()
         await self._settle()
         self._say_what_serves()
@@ -208,17 +208,6 @@ class Supervisor:
                 if child.is_ready:
                     return f"{LOOPBACK}:{child.ports['channel']}"
         raise WarmupFailed("no preprocessor became ready")
-
-    def _start_coordinators(self) -> None:
-        processes = self._config.coordinator.processes
-        if processes > 1 and self._config.coordinator.listen.port == 0:
-            self._display.line(
-                "NOTE",
-                "coordinator",
-                "1 process: several can only share a port that coordinator.listen fixes",
-            )
-            processes = 1
-        self._fleet.start_coordinators(processes)
 
     async def _settle(self) -> None:
         """Wait until every version is ready or failed, and the coordinators know it."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from crema.host.config import Address, FetchConfig, Ports
+from crema.host.metrics import SHARED_FOLDER_VARIABLE
 from crema.host.tier import TOKEN_VARIABLE
 from deploy.child import Command
 from deploy.gpus import Placement
@@ -92,24 +94,49 @@ def bench_command(package_dir: Path, python: Path, placement: Placement, warmup:
     return Command(argv, _ROOT, environment)
 
 
+@dataclass(frozen=True, slots=True)
+class SharedDoor:
+    """What several coordinator processes have in common: two listening sockets, and the folder of their figures."""
+
+    public: socket.socket
+    operations: socket.socket
+    metrics: Path
+
+    def close(self) -> None:
+        """Let go of the sockets; the processes have them still."""
+        self.public.close()
+        self.operations.close()
+
+
 def coordinator_command(
     routing: Path,
     listen: Address,
     operations: Address,
-    shares_port: bool,
+    log_sample: float,
     around: Surroundings,
+    door: SharedDoor | None = None,
     can_fetch: bool = False,
 ) -> Command:
-    """One process of the coordinator; with `shares_port` several listen on the one public port. `can_fetch`: the
+    """One process of the coordinator; with `door` it is one of several, with a health port of its own. `can_fetch`: the
     preprocessors fetch images by URL."""
-    return _command(
+    command = _command(
         "coordinator", around,
         "--routing", str(routing),
         "--listen", str(listen),
         "--operations", str(operations),
-        *(("--reuse-port",) if shares_port else ()),
+        *(("--log-sample", str(log_sample)) if log_sample < 1 else ()),
         *(("--fetch",) if can_fetch else ()),
     )  # fmt: skip
+    if door is None:
+        return command
+    fds = (door.public.fileno(), door.operations.fileno())
+    argv = (
+        *command.argv,
+        "--listen-fd", str(fds[0]),
+        "--operations-fd", str(fds[1]),
+        "--http", f"{LOOPBACK}:0",
+    )  # fmt: skip
+    return Command(argv, command.cwd, {**command.env, SHARED_FOLDER_VARIABLE: str(door.metrics)}, fds)
 
 
 def _command(tier: str, around: Surroundings, *arguments: str) -> Command:
@@ -124,6 +151,8 @@ def _environment(scratch: Path) -> dict[str, str]:
     inherited["TMPDIR"] = str(scratch)
     # bytecode halves the time that a model's imports take
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    # only processes that are one tier together share their figures
+    inherited.pop(SHARED_FOLDER_VARIABLE, None)
     return inherited
 
 

@@ -132,8 +132,8 @@ class _Item(Waiting):
 class OneMinion:
     """One worker that takes `service(n)` seconds for a batch of n, and a host that needs `host_s(n)` to hand one over.
 
-    With `in_flight` 2 the next batch is handed over while one runs, just in time. `eager` hands it over as soon as the
-    one before begins: the worse alternative, here to be compared with.
+    The next batch is handed over while one runs, just in time: with `in_flight` 1 only a full one. `eager` hands it over
+    as soon as the one before begins: the worse alternative, here to be compared with.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class OneMinion:
             self._pump_timer.cancel()
             self._pump_timer = None
         now = self.time.now
-        room_at = None if self._is_handing else self.in_flight.room_at(now)
+        room_at = None if self._is_handing else self.in_flight.room_at(now, len(self.batcher))
         limit = self.curve.batch_limit
         due_at = self.batcher.due_at(now, limit)
         if room_at is None or due_at is None:
@@ -217,11 +217,7 @@ class OneMinion:
             self._pump_timer = self.time.at(due_at, self._pump)
             return
         formed = self.batcher.form(now, limit)
-        for item in formed.expired:
-            self.gate.leave(1)
-            if not item.call.is_expired:
-                item.call.is_expired = True
-                self.ledger.expired.append(now)
+        self._expire(formed.expired)
         if not formed.batch:
             return
         self.in_flight.handed(now, len(formed.batch))
@@ -241,8 +237,19 @@ class OneMinion:
         if len(self._at_worker) == 1:
             self._begin(batch)
 
+    def _expire(self, items: Iterable[_Item]) -> None:
+        for item in items:
+            self.gate.leave(1)
+            if not item.call.is_expired:
+                item.call.is_expired = True
+                self.ledger.expired.append(self.time.now)
+
     def _begin(self, batch: list[_Item]) -> None:
-        busy_s, waited_s = self._service(len(batch)), self.time.now - self._freed_at
+        now, waited_s = self.time.now, self.time.now - self._freed_at
+        # as a live worker does: what expired while it lay there does not run
+        self._expire(item for item in batch if item.deadline <= now)
+        batch[:] = [item for item in batch if item.deadline > now]
+        busy_s = self._service(len(batch)) if batch else 0.0
         self.time.at(self.time.now + busy_s, lambda: self._finish(busy_s, waited_s))
 
     def _finish(self, busy_s: float, waited_s: float) -> None:
@@ -250,8 +257,10 @@ class OneMinion:
         self._freed_at = now
         if self._at_worker:
             self._begin(self._at_worker[0])
-        self.curve.learn(len(batch), self.in_flight.ended(now, busy_s, waited_s))
-        self.ledger.batches.append((now, len(batch)))
+        cost_s = self.in_flight.ended(now, busy_s, waited_s)
+        if batch:
+            self.curve.learn(len(batch), cost_s)
+            self.ledger.batches.append((now, len(batch)))
         for item in batch:
             self.gate.leave(1)
             call = item.call

@@ -18,6 +18,8 @@ class BatchCap:
     def __init__(self, max_size: int) -> None:
         self.size = max_size
         """Items in a batch, at most."""
+        self.is_trying = False
+        """Whether the size was raised and no batch of that size has passed yet."""
         self._max_size = max_size
         self._patience = FIRST_PATIENCE
         self._passed = 0
@@ -27,6 +29,7 @@ class BatchCap:
     def ran_out(self, n: int) -> None:
         """A batch of `n` found no memory."""
         self._passed = 0
+        self.is_trying = False
         if n == 1:
             # it is this item that asks for too much, and no batch was too large
             if self._before is not None:
@@ -41,11 +44,14 @@ class BatchCap:
 
     def passed(self, n: int) -> None:
         """A batch of `n` gave outcomes."""
-        if self.size >= self._max_size or n < self.size:
+        if n < self.size:
+            return
+        self.is_trying = False
+        if self.size >= self._max_size:
             return
         self._before = None
         self._passed += 1
         if self._passed >= self._patience:
             self._passed = 0
-            self._is_probing = True
+            self._is_probing = self.is_trying = True
             self.size = min(self._max_size, self.size + max(1, self.size // 4))

@@ -17,8 +17,10 @@ _SEED_WEIGHT: Final = 2.0
 _SEED_WEIGHTS: Final = 4.0
 # Sizes that vary less than this share of `max_size` say nothing about the slope: it then stays as it was.
 _SLOPE_INERTIA: Final = 0.05
-# What one batch says about how far batches overrun counts this much: about the last thirty decide.
+# What one batch says about how far batches overrun counts this much: about the last thirty decide. At first each says more,
+# as in a plain average that begins with so many exact ones.
 _SPREAD_WEIGHT: Final = 0.03
+_SPREAD_PRIOR: Final = 8
 
 
 class CostCurve:
@@ -32,12 +34,13 @@ class CostCurve:
         self.is_known = False
         """Whether anything was learned; until then every prediction is 0."""
         self.batch_limit = max_size
-        """B: the largest n ≤ max_size with 2·t(n) ≤ slo_s, and at least 1."""
+        """B: the largest n ≤ max_size with 2·t(n) ≤ slo_s, at least 1; and never more than memory allows (`allow`)."""
         self.overrun = 0.0
         """By how much of their prediction batches take longer: a standard deviation, from overruns only. 0: exact."""
-        self._max_size = max_size
+        self.max_size = self._allowed = max_size
         self._slo_s = slo_s
         self._overrun_squared = 0.0
+        self._compared = 0
         self._inertia = (_SLOPE_INERTIA * max_size) ** 2
         # exponentially weighted sums of 1, n, n², t, n·t
         self._w = self._n = self._nn = self._t = self._nt = 0.0
@@ -45,6 +48,12 @@ class CostCurve:
     def predict(self, n: int) -> float:
         """t(n) in seconds."""
         return self.fixed_s + self.per_item_s * n
+
+    def allow(self, n: int) -> None:
+        """Memory allows batches of up to `n` items from now on."""
+        if n != self._allowed:
+            self._allowed = n
+            self.batch_limit = self._limit()
 
     def seed(self, points: Iterable[tuple[int, float]]) -> None:
         """Start from measured (n, seconds) points; ignored once something was learned."""
@@ -74,7 +83,9 @@ class CostCurve:
         # beyond twice as long it is another curve, which is learned, and not a spread
         over = min(1.0, max(0.0, seconds / predicted_s - 1)) if predicted_s > 0 else 0.0
         # of errors to both sides half were seen: twice their square is the variance
-        self._overrun_squared += _SPREAD_WEIGHT * (2 * over * over - self._overrun_squared)
+        weight = max(_SPREAD_WEIGHT, 1 / (_SPREAD_PRIOR + self._compared))
+        self._compared += 1
+        self._overrun_squared += weight * (2 * over * over - self._overrun_squared)
         self.overrun = math.sqrt(self._overrun_squared)
 
     def _add(self, n: int, seconds: float, weight: float) -> None:
@@ -100,9 +111,10 @@ class CostCurve:
         self.batch_limit = self._limit()
 
     def _limit(self) -> int:
+        most = min(self.max_size, self._allowed)
         room = self._slo_s / 2 - self.fixed_s
         if room < self.per_item_s:
             return 1
-        if self.per_item_s * self._max_size <= room:
-            return self._max_size
+        if self.per_item_s * most <= room:
+            return most
         return max(1, math.floor(room / self.per_item_s + 1e-9))

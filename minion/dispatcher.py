@@ -66,10 +66,11 @@ class Dispatcher:
         self._now = now
         self._busy_time = BusyTime(now())
         self._loop = asyncio.get_running_loop()
-        self._cap = BatchCap(curve.batch_limit)
+        self._cap = BatchCap(curve.max_size)
         self._watchdog = watchdog or Watchdog()
         self._failures = verdicts.BatchFailures()
         self._stations = Stations(in_flight, curve)
+        self._has_window = batcher.max_wait_s > 0
         self._ready_at = now()
         self._batches = 0
         self._hang_watch = HangWatch(self._stations.running, now)
@@ -108,7 +109,7 @@ class Dispatcher:
         )
         if refusal is None:
             if is_probe:
-                self._gate.leave(n)
+                self._gate.take_back(n)
             return None
         self._meters.refused(refusal.reason, lane)
         return CremaError(
@@ -121,8 +122,7 @@ class Dispatcher:
         if quarantined:
             self._quarantine(quarantined, self._now())
         self._pump_soon()
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+        self._sweep_soon()
 
     def abandon(self, request: Request) -> None:
         """Its caller has gone: what waits is dropped, what runs is thrown away, its places are free."""
@@ -132,6 +132,11 @@ class Dispatcher:
         for item in request.items:
             if self._room.leave(item):
                 self._meters.abandoned.inc()
+        for batch in self._stations.lying():
+            lying = [item for item in batch.open if item.request is request]
+            if lying:
+                self._meters.abandoned.inc(len(lying))
+                batch.station.skip(batch, lying)
         if not request.items:  # its pixels had not all come
             self._meters.abandoned.inc(request.n)
         request.items = []
@@ -173,7 +178,7 @@ class Dispatcher:
         """The time to drain is over: what is still here is sent back, to be tried elsewhere."""
         now = self._now()
         for batch in self._stations.take_back():
-            self._scatter.settle(batch.items, outcome_of(self._not_ready(now)), Done(0.0, 0, {}))
+            self._scatter.settle(batch.open, outcome_of(self._not_ready(now)), Done(0.0, 0, {}))
         self._shed(self._room.drop_hopeless(math.inf, 0.0))
 
     # -- the worker (see WorkerKeeper) ---------------------------------------------------------------------------------
@@ -210,15 +215,19 @@ class Dispatcher:
             ready_at = math.inf  # no other worker will come
         elif not self._stations:
             self._out_of_service(lost.problem, was_ready)
-        for batch in batches[1:]:
-            self._room.put_back(batch.part)  # it lay ready and had not begun
+        for batch in reversed(batches[1:]):
+            # it lay ready: a worker begins a batch only once it has sent its answer to the one before
+            batch.part.items = batch.open
+            self._room.put_back(batch.part)
+            self._sweep_soon()
         for batch in batches[:1]:
             self._ended(now)
-            self._room.died(batch.items, now)
+            items = batch.open
+            self._room.died(items, now)
             self._scatter.settle(
-                batch.items,
+                items,
                 verdicts.died((0.0 if self._stations else ready_at) - now),
-                Done(now - batch.started_at, len(batch.items), {}),
+                Done(now - batch.started_at, len(items), {}),
             )
         if not self._stations:
             # what waits stays while the next worker can be expected in time
@@ -237,26 +246,50 @@ class Dispatcher:
         batch = self._stations.find(header["id"])
         if batch is None:
             return
+        skipped = header.get("skipped")
+        if skipped is not None and not self._leave_out(batch, skipped):
+            self._broken(batch)
+            return
         error = header.get("error")
         if error is not None:
             self._batch_raised(batch, header)
             return
         items = batch.items
-        outcomes = split(payload, header.get("sizes"), len(items))
+        n = len(items)
+        outcomes = split(payload, header.get("sizes"), n)
         if outcomes is None:
-            # its memory or its socket is not what it was: only a new worker can be trusted
-            log.error("worker_answer_broken", items=len(items))
-            batch.station.worker.kill()
+            self._broken(batch)
             return
         now = self._now()
         seconds = self._end(batch, header, now)
-        self._curve.learn(len(items), seconds)
-        self._cap.passed(len(items))
-        self._watchdog.learn(seconds)
-        self._room.passed(batch.part)
-        self._served(batch.station.worker)
+        if n:
+            self._curve.learn(n, seconds)
+            self._cap.passed(n)
+            self._curve.allow(self._cap.size)
+            self._watchdog.learn(seconds)
+            self._room.passed(batch.part)
+            self._served(batch.station.worker)
         self._pump()  # the worker is free: it comes before the answers
-        self._scatter.scatter(items, outcomes, Done(seconds, len(items), {}))
+        if batch.settled:
+            given = dict(zip(items, outcomes, strict=True))
+            items = batch.open
+            outcomes = [given[item] for item in items]
+        self._scatter.scatter(items, outcomes, Done(seconds, n, {}))
+
+    def _broken(self, batch: Batch) -> None:
+        """Its worker's memory or socket is not what it was: only a new worker can be trusted."""
+        log.error("worker_answer_broken", items=len(batch.items))
+        batch.station.worker.kill()
+
+    def _leave_out(self, batch: Batch, skipped: Any) -> bool:
+        """The worker did not run these items of a batch that had lain there. False when it cannot mean that."""
+        items = batch.items
+        if type(skipped) is not list or not all(type(i) is int and 0 <= i < len(items) for i in skipped):
+            return False
+        left_out = {items[index] for index in skipped}
+        self._expire([item for item in items if item in left_out - batch.settled], self._now())
+        batch.part.items = [item for item in items if item not in left_out]
+        return True
 
     def _batch_raised(self, batch: Batch, header: dict[str, Any]) -> None:
         """A batch failed as a whole: it is split, unless it is clear whose error that is."""
@@ -272,12 +305,19 @@ class Dispatcher:
         n = len(items)
         if n > 1 and (batch.part.split is None or trouble == "memory"):
             self._meters.batch_splits.inc()
+        seconds = self._end(batch, header, now)
         if trouble == "memory":
             self._cap.ran_out(n)
+            self._curve.allow(self._cap.size)
             at_fault = self._room.too_large(batch.part)
         else:
             at_fault = self._room.raised(batch.part, now)
-        seconds = self._end(batch, header, now)
+        for item in items:
+            # it does not run again for nobody
+            if (item.request.is_abandoned or item in batch.settled) and item in at_fault:
+                at_fault.remove(item)
+            elif item.request.is_abandoned or item in batch.settled:
+                self._room.leave(item)
         self._pump()
         self._scatter.settle(at_fault, self._failures.outcome(error), Done(seconds, n, {}))
 
@@ -288,8 +328,12 @@ class Dispatcher:
             if following.until == math.inf:
                 self._begin(following, now)
         self._ended(now)
-        self._meters.batch_size.observe(len(batch.items))
-        self._meters.batch_seconds.observe(seconds)
+        if batch.items:
+            self._meters.batch_size.observe(len(batch.items))
+            self._meters.batch_seconds.observe(seconds)
+            observe, started_at = self._meters.queue_wait_seconds.observe, batch.started_at
+            for item in batch.items:
+                observe(started_at - item.queued_at)
         return seconds
 
     def _ended(self, now: float) -> None:
@@ -302,9 +346,22 @@ class Dispatcher:
 
     def _pump_soon(self) -> None:
         """Form a batch at the end of this turn of the loop: whatever else has arrived by then goes along."""
-        if not self._is_pump_due and self._stations.room(self._now()) is not None:
+        if not self._is_pump_due and (self._stations.is_one_free or self._may_be_due_early()):
             self._is_pump_due = True
             self._loop.call_soon(self._pump)
+
+    def _may_be_due_early(self) -> bool:
+        """Whether what has just come changes when a batch is handed over to a worker that is not free."""
+        if self._wait_timer is not None and not self._has_window:
+            return False
+        waiting = self._may_lie()
+        return waiting > 0 and self._stations.room(self._now(), waiting) is not None
+
+    def _may_lie(self) -> int:
+        """How many of the items that wait may be handed over before a worker is free: all or, when it has to be seen
+        first how something ends, none."""
+        is_unproven = self._cap.is_trying and self._curve.batch_limit >= self._cap.size
+        return 0 if is_unproven or self._room.has_parts else len(self._room)
 
     def _pump(self) -> None:
         self._is_pump_due = False
@@ -312,8 +369,8 @@ class Dispatcher:
             self._wait_timer.cancel()
             self._wait_timer = None
         now = self._now()
-        while (room := self._stations.room(now)) is not None:
-            limit = min(self._curve.batch_limit, self._cap.size)
+        while (room := self._stations.room(now, self._may_lie())) is not None:
+            limit = self._curve.batch_limit
             due_at = self._room.due_at(now, limit)
             if due_at is None:
                 return
@@ -323,7 +380,7 @@ class Dispatcher:
             if due_at > now + 0.001:
                 self._wait_timer = self._loop.call_later(int((due_at - now) * 1000) / 1000, self._pump)
                 return
-            found = self._room.next(now, limit)
+            found = self._room.next(now, limit, is_early=bool(station.batches))
             if found.part is not None:
                 self._hand_over(station, found.part, now)
             if found.expired:
@@ -333,11 +390,6 @@ class Dispatcher:
 
     def _hand_over(self, station: Station, part: Part[Item], now: float) -> None:
         self._batches += 1
-        items = part.items
-        observe = self._meters.queue_wait_seconds.observe
-        for item in items:
-            item.request.started_at = now
-            observe(now - item.queued_at)
         if not self._stations.running():
             self._busy_time.begin(now)
         if self._life.state is State.READY:
@@ -349,6 +401,8 @@ class Dispatcher:
 
     def _begin(self, batch: Batch, now: float) -> None:
         """From now on its worker runs it."""
+        for item in batch.items:
+            item.request.started_at = now
         batch.until = now + self._watchdog.bound_s(self._curve.predict(len(batch.items)))
         self._hang_watch.began(batch)
 
@@ -357,10 +411,22 @@ class Dispatcher:
     def _sweep(self) -> None:
         """Answer what expired while no batch was formed."""
         now = self._now()
+        self._sweeper = None
         expired = self._room.drop_expired(now)
         if expired:
             self._expire(expired, now)
-        self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep) if len(self._room) else None
+        lying = self._stations.lying()
+        for batch in lying:
+            # their worker sees the same clock and leaves them out
+            expired = [item for item in batch.open if item.deadline <= now]
+            batch.settled.update(expired)
+            self._expire(expired, now)
+        if lying or len(self._room):
+            self._sweep_soon()
+
+    def _sweep_soon(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
 
     def _expire(self, items: list[Item], now: float) -> None:
         self._meters.expired.inc(len(items))

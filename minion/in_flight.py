@@ -2,6 +2,9 @@
 
 Pure: it is told moments and never looks at a clock. A batch that is handed over too early misses what arrives until the
 worker is free; one that comes too late leaves the worker idle. How early is early enough is learned.
+
+A full batch misses nothing: it always goes to the worker before that is free, and lies ready there when the one before it
+ends. One that is not full does so only for a model that asks for two in flight.
 """
 
 from __future__ import annotations
@@ -26,10 +29,12 @@ _MOST: Final = 0.5
 
 
 class InFlight:
-    """At most `depth` batches at one worker: one that runs and those that lie ready behind it."""
+    """At most `max(2, wanted)` batches at one worker: one that runs and those that lie ready behind it. `wanted` is the
+    manifest's `in_flight`."""
 
-    def __init__(self, depth: int, curve: CostCurve) -> None:
-        self._depth = depth
+    def __init__(self, wanted: int, curve: CostCurve) -> None:
+        self._depth = max(2, wanted)
+        self._is_only_full = wanted < 2
         self._curve = curve
         self._batches: deque[tuple[float, int]] = deque()
         """When each was handed over, and its size."""
@@ -88,10 +93,16 @@ class InFlight:
             free_at = max(now, max(free_at, handed_at) + self._curve.predict(n))
         return free_at
 
-    def room_at(self, now: float) -> float | None:
-        """When to hand over another batch, `now` or later; None: only once one has ended."""
+    def room_at(self, now: float, waiting: int) -> float | None:
+        """When to hand over another batch of what waits, `now` or later; None: only once one has ended."""
         count = len(self._batches)
-        if count and (count >= self._depth or self._curve.predict(self._curve.batch_limit) < _WORTH_S):
-            return None
+        if count:
+            limit = self._curve.batch_limit
+            if (
+                count >= self._depth
+                or (self._is_only_full and waiting < limit)
+                or self._curve.predict(limit) < _WORTH_S
+            ):
+                return None
         free_at = self.free_at(now)
         return now if free_at is None else max(now, free_at - self.lead_s)

@@ -32,11 +32,13 @@ class Split:
 class Part(Generic[W]):
     """Items that run together: a batch as it was formed (`split` is None), or a part of one that raised."""
 
-    __slots__ = ("is_guilty", "items", "other_half", "split")
+    __slots__ = ("is_fresh", "is_guilty", "items", "other_half", "split")
 
-    def __init__(self, items: list[W], split: Split | None = None) -> None:
+    def __init__(self, items: list[W], split: Split | None = None, *, is_fresh: bool = False) -> None:
         self.items = items
         self.split = split
+        self.is_fresh = is_fresh
+        """Whether it comes straight from the lanes: nothing is known against any of its items."""
         self.other_half: Part[W] | None = None
         self.is_guilty = False
         """Whether it is known without a run that it would raise: the other half did not."""
@@ -95,7 +97,8 @@ class Splitter(Generic[W]):
         """A part did not run after all."""
         if part.split is not None:
             part.split.runs -= 1
-        self._parts.appendleft(part)
+        if part.items:
+            self._parts.appendleft(part)
 
     def next(self, now: float, limit: int) -> Taken[W]:
         """The part to run now, of at most `limit` items."""

@@ -22,7 +22,7 @@ from minion.worker_process import WorkerProcess
 class Batch:
     """What a worker has: since when it could run it (monotonic seconds), and until when it may (infinite: not begun)."""
 
-    __slots__ = ("id", "part", "started_at", "station", "until")
+    __slots__ = ("id", "part", "settled", "started_at", "station", "until")
 
     def __init__(self, batch_id: int, part: Part[Item], station: Station, started_at: float) -> None:
         self.id = batch_id
@@ -30,11 +30,18 @@ class Batch:
         self.station = station
         self.started_at = started_at
         self.until = math.inf
+        self.settled: set[Item] = set()
+        """Those for which nobody waits any more: while they lay at the worker their deadline passed or their caller left."""
 
     @property
     def items(self) -> list[Item]:
         """In the order in which the worker has them."""
         return self.part.items
+
+    @property
+    def open(self) -> list[Item]:
+        """Those for which somebody waits."""
+        return [item for item in self.items if item not in self.settled] if self.settled else self.items
 
 
 class Station:
@@ -51,12 +58,17 @@ class Station:
         self.relieved: asyncio.Future[None] | None = None
         """For whom waits until a worker that was relieved has no batch left."""
 
-    def room_at(self, now: float) -> float | None:
-        """When it should be handed another batch, `now` or later; None: only once it has answered one."""
-        return None if self.is_ending else self.in_flight.room_at(now)
+    def room_at(self, now: float, waiting: int) -> float | None:
+        """When it should be handed another batch of what waits, `now` or later; None: only once it has answered one."""
+        if self.is_ending or (self.batches and not self.batches[-1].part.is_fresh):
+            return None  # how a batch ends against which something is known, decides what runs next
+        return self.in_flight.room_at(now, waiting)
 
     def hand_over(self, batch: Batch) -> None:
         """Send a batch."""
+        until: list[float | None] | None = None
+        if self.batches:
+            until = [item.deadline if item.deadline < math.inf else None for item in batch.items]
         self.batches.append(batch)
         self.in_flight.handed(batch.started_at, len(batch.items))
         params: list[dict[str, Any]] | None = None
@@ -64,7 +76,13 @@ class Station:
             params = [item.params or {} for item in batch.items]
         # a channel that is lost means that the worker has just died: its loss comes next and answers these items
         with contextlib.suppress(ChannelLost):
-            self.worker.run(batch.id, [item.pixels for item in batch.items], params)
+            self.worker.run(batch.id, [item.pixels for item in batch.items], params, until)
+
+    def skip(self, batch: Batch, items: list[Item]) -> None:
+        """Items of a batch that lies here need not run: their caller has gone."""
+        batch.settled.update(items)
+        with contextlib.suppress(ChannelLost):
+            self.worker.skip(batch.id, [batch.items.index(item) for item in items])
 
     def end(self, reason: str, problem: str) -> None:
         """Have the worker killed; its loss will be told with this reason."""
@@ -133,11 +151,23 @@ class Stations:
         found = (batch for station in self._stations for batch in station.batches if batch.id == batch_id)
         return next(found, None)
 
-    def room(self, now: float) -> tuple[Station, float] | None:
-        """Who should be handed a batch first, and when (`now` or later); None: nobody before one is answered."""
+    def lying(self) -> list[Batch]:
+        """The batches that lie ready at workers and have not begun."""
+        return [batch for station in self._stations for batch in list(station.batches)[1:]]
+
+    @property
+    def is_one_free(self) -> bool:
+        """Whether a worker has nothing to do."""
+        return any(not station.batches and not station.is_ending for station in self._stations)
+
+    def room(self, now: float, waiting: int) -> tuple[Station, float] | None:
+        """Who should be handed a batch first of what waits (0: only one that is free), and when (`now` or later); None:
+        nobody before one is answered."""
         best: tuple[Station, float] | None = None
         for station in self._stations:
-            at = station.room_at(now)
+            if station.batches and not waiting:
+                continue
+            at = station.room_at(now, waiting)
             if at is not None and (best is None or at < best[1]):
                 best = (station, at)
         return best

@@ -58,29 +58,37 @@ class WaitingRoom:
         """Take out an item whose caller has gone. False when it does not wait (any more)."""
         return self._batcher.leave(item) or self._splitter.leave(item)
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether something waits apart from the lanes: parts of batches that raised, suspects, what a death left over."""
+        return len(self._splitter) > 0
+
     def due_at(self, now: float, limit: int) -> float | None:
         """When a free worker should be given something: `now`, later, or None when nothing waits."""
         return now if len(self._splitter) else self._batcher.due_at(now, limit)
 
-    def next(self, now: float, limit: int) -> Next:
-        """Take out what a free worker should run now."""
+    def next(self, now: float, limit: int, *, is_early: bool = False) -> Next:
+        """Take out what a free worker should run now, or (`is_early`) what may lie ready at one that is not free yet:
+        never what waits apart."""
         found = Next()
         while True:
-            taken = self._splitter.next(now, limit)
-            found.expired += taken.expired
-            part = taken.part
+            part: Part[Item] | None = None
+            if not is_early:
+                taken = self._splitter.next(now, limit)
+                found.expired += taken.expired
+                part = taken.part
             if part is None:
                 formed = self._batcher.form(now, limit)
                 found.expired += formed.expired
                 if not formed.batch:
                     return found
-                part = Part(formed.batch)
-            part.items = self._cleared(part.items, now, found)
+                part = Part(formed.batch, is_fresh=True)
+            part.items = self._cleared(part.items, now, found, is_early)
             if part.items:
                 found.part = part
                 return found
 
-    def _cleared(self, items: list[Item], now: float, found: Next) -> list[Item]:
+    def _cleared(self, items: list[Item], now: float, found: Next, is_early: bool) -> list[Item]:
         """Those that may run together. Suspects among others are put where they run alone, next."""
         if not self.suspects:
             return items
@@ -89,7 +97,7 @@ class WaitingRoom:
         for item in items:
             if self.suspects.is_quarantined(_print(item), now):
                 found.quarantined.append(item)
-            elif len(items) > 1 and self.suspects.is_suspect(_print(item), now):
+            elif (is_early or len(items) > 1) and self.suspects.is_suspect(_print(item), now):
                 apart.append(item)
             else:
                 cleared.append(item)

@@ -156,22 +156,35 @@ class WorkerProcess:
         await self._exited.wait()
         await self._clean_up()
 
-    def run(self, batch_id: int, pixels: Sequence[Buffer], params: list[dict[str, Any]] | None) -> None:
+    def run(
+        self,
+        batch_id: int,
+        pixels: Sequence[Buffer],
+        params: list[dict[str, Any]] | None,
+        until: list[float | None] | None = None,
+    ) -> None:
         """Hand a batch over: one buffer of pixels per item, uncopied, and the items' params unless all are defaults.
 
-        Raises ChannelLost when the worker is gone.
+        `until` goes with a batch that lies behind another: the items' deadlines in monotonic seconds (None: no deadline).
+        Host and worker share the machine's monotonic clock. Raises ChannelLost when the worker is gone.
         """
         if params is not None:
             self._channel.send(
                 {"v": wire.WIRE_VERSION, "kind": "params", "id": batch_id}, msgpack.packb(params)
             )
-        header = {"v": wire.WIRE_VERSION, "kind": "run", "id": batch_id, "n": len(pixels)}
+        header: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "run", "id": batch_id, "n": len(pixels)}
+        if until is not None:
+            header["until"] = until
         size = sum(map(len, pixels))
         head = wire.encode_header(header, size)
         if size <= _JOIN_BYTES:
             self._channel.send_packed(b"".join((head, *pixels)))
         else:
             self._channel.send_packed(head, *pixels)
+
+    def skip(self, batch_id: int, indexes: list[int]) -> None:
+        """Items of a batch that lies behind another need not run any more. Raises ChannelLost when the worker is gone."""
+        self._channel.send({"v": wire.WIRE_VERSION, "kind": "skip", "id": batch_id, "items": indexes})
 
     # -- starting and ending -------------------------------------------------------------------------------------------
 

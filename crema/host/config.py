@@ -57,6 +57,7 @@ _HINTS: Final[Mapping[str, str]] = MappingProxyType(
         "coordinator.listen": 'listen: "127.0.0.1:8000"',
         "coordinator.operations": 'operations: "127.0.0.1:8001"',
         "coordinator.processes": "processes: 1",
+        "coordinator.log_sample": "log_sample: 0.1, or remove the line to log every request",
         "preprocessor": "preprocessor: {replicas: 1, workers: auto}",
         "preprocessor.replicas": "replicas: 1",
         "preprocessor.workers": "workers: auto",

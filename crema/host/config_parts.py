@@ -101,6 +101,8 @@ class CoordinatorConfig(Strict):
     """Metrics and administration; never on the public listener."""
     processes: int = Field(default=1, ge=1, le=64)
     """Processes on the one public port; more than one when a core is full."""
+    log_sample: float = Field(default=1, ge=0, le=1)
+    """The share of requests that get an event in the log; those that fail always do."""
 
     @field_validator("operations")
     @classmethod

@@ -1,15 +1,21 @@
 """Every metric of every tier, in one table (design: 6.5). One registry per process; label values come from closed sets.
 
+Where several processes are one tier (`coordinator.processes`), the variable `PROMETHEUS_MULTIPROC_DIR` names a folder that
+they keep their figures in, and each of them renders the sum: counters of a process that died stay in it, its gauges go.
+
 Callers bind labels once (`metrics.requests_total.labels(...)`) and keep the child: a bound update costs a third of
 one that looks its labels up.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 25.0)
 SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
@@ -27,6 +33,8 @@ class Row:
     help: str
     labels: tuple[str, ...]
     buckets: tuple[float, ...] = SECONDS
+    together: Literal["livesum", "livemin", "livemax"] = "livesum"
+    """A gauge's value where several processes are one tier."""
 
 
 TABLE: Final = (
@@ -44,8 +52,14 @@ TABLE: Final = (
     Row("preprocess_seconds", "histogram", "Time in one stage of preprocessing", ("stage",)),
     Row("pending", "gauge", "Places taken, the running batch included", MODEL),
     Row("places", "gauge", "Places in all", MODEL),
-    Row("busy_ratio", "gauge", "Share of the last 10 s in which a batch was running", MODEL),
-    Row("ready", "gauge", "1 when ready for traffic, else 0", MODEL),
+    Row(
+        "busy_ratio",
+        "gauge",
+        "Share of the last 10 s in which a batch was running",
+        MODEL,
+        together="livemax",
+    ),
+    Row("ready", "gauge", "1 when ready for traffic, else 0", MODEL, together="livemin"),
     Row("partial_total", "counter", "Answers in which at least one model failed and one succeeded", ()),
     Row("retries_total", "counter", "Second tries on another replica, by how they ended", ("outcome",)),
     Row(
@@ -70,6 +84,7 @@ TABLE: Final = (
     ),
 )
 
+SHARED_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -96,12 +111,21 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
+        folder = os.environ.get(SHARED_FOLDER_VARIABLE)
+        self.shared_folder = Path(folder) if folder else None
+        """Where this process and its siblings keep their figures; None: it is alone."""
         for row in TABLE:
             metric: Any
             if row.kind == "counter":
                 metric = Counter(f"crema_{row.name}", row.help, row.labels, registry=self.registry)
             elif row.kind == "gauge":
-                metric = Gauge(f"crema_{row.name}", row.help, row.labels, registry=self.registry)
+                metric = Gauge(
+                    f"crema_{row.name}",
+                    row.help,
+                    row.labels,
+                    registry=self.registry,
+                    multiprocess_mode=row.together,
+                )
             else:
                 metric = Histogram(
                     f"crema_{row.name}", row.help, row.labels, registry=self.registry, buckets=row.buckets
@@ -109,5 +133,17 @@ class Metrics:
             setattr(self, row.name, metric)
 
     def render(self) -> bytes:
-        """All metrics in Prometheus's text format."""
-        return generate_latest(self.registry)
+        """All metrics in Prometheus's text format; those of all processes, where several are one tier."""
+        if self.shared_folder is None:
+            return generate_latest(self.registry)
+        _forget_dead(self.shared_folder)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=str(self.shared_folder))  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+
+def _forget_dead(folder: Path) -> None:
+    """Remove the gauges of processes that are gone."""
+    for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
+        if not Path(f"/proc/{pid}").exists():
+            mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ import asyncio
 import random
 import re
 import resource
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -191,8 +192,11 @@ class Service:
         ]
         return sorted(exact + prefixed)
 
-    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
-        """Listen and return the port (the one chosen, when `port` is 0)."""
+    async def start(self, host: str, port: int, *, listening: socket.socket | None = None) -> int:
+        """Listen and return the port (the one chosen, when `port` is 0).
+
+        With `listening`, a socket that listens already and that other processes may hold too, on that one.
+        """
         self._server = _Server(
             self,
             self._dispatch,
@@ -206,9 +210,10 @@ class Service:
             lingering_time=2.0,
         )
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(
-            self._server, host, port, reuse_port=reuse_port or None, backlog=1024
-        )
+        if listening is not None:
+            self._listener = await loop.create_server(self._server, sock=listening, backlog=1024)
+        else:
+            self._listener = await loop.create_server(self._server, host, port, backlog=1024)
         return int(self._listener.sockets[0].getsockname()[1])
 
     def stop_listening(self) -> None:

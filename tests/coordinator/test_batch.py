@@ -155,7 +155,10 @@ async def test_a_batch_is_one_event_with_its_numbers(cluster: Cluster) -> None:
     cluster.app.journal.flush()
     [event] = [json.loads(line) for line in cluster.log.getvalue().splitlines()]
     assert (event["path"], event["images"], event["problems"]) == ("analyze/batch", 3, 1)
-    assert "models" not in event
+    assert event["models"] == [
+        {"model": "tags", "version": "3.1", "outcomes": {"ok": 2}},
+        {"model": "captions", "version": "1.4", "outcomes": {"overloaded": 2}},
+    ]
     _, metrics = await cluster.get("/metrics", operations=True)
     assert b"crema_partial_total 2.0" in metrics
     assert b'crema_requests_total{code="200",model="tags",tier="coordinator",version="3.1"} 2.0' in metrics

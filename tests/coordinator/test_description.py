@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from coordinator.description import description, page
+from coordinator.description import description
 from crema.errors import CODES
 from tests.coordinator.conftest import Cluster
 from tests.coordinator.stub_tiers import JPEG, error
@@ -31,13 +31,6 @@ def test_the_description_is_valid_openapi() -> None:
 
 def test_every_code_of_the_table_is_described() -> None:
     assert set(description()["components"]["schemas"]["Code"]["enum"]) == set(CODES)
-
-
-def test_the_page_loads_nothing_from_elsewhere() -> None:
-    text = page(description())
-    assert "http://" not in text.replace("<code>", "") or "src=" not in text
-    assert "<script" not in text
-    assert "POST /v1/analyze" in text
 
 
 async def test_the_routes_are_those_described(cluster: Cluster) -> None:

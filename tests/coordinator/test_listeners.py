@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
+from coordinator.app import App
 from tests.coordinator.conftest import PARAMS, Cluster
-from tests.coordinator.stub_tiers import card, model_row, version_row
+from tests.coordinator.stub_tiers import JPEG, card, model_row, version_row
 
 
 async def test_health_answers_json_on_both_listeners(cluster: Cluster) -> None:
@@ -286,7 +289,7 @@ async def test_one_event_per_call_says_versions_outcomes_and_times_and_no_pixels
         ("tags", "2.9"),
     ]
     assert first["models"][0]["timing"]["inference_ms"] == 12.3
-    assert first["models"][1]["error"] == "not_ready"
+    assert [each["outcome"] for each in first["models"]] == ["ok", "not_ready"]
     assert first["total_ms"] >= first["preprocess_ms"] > 0
     assert (second["status"], second["outcome"]) == (415, "unsupported_media_type")
     assert "jpeg" not in cluster.log.getvalue().replace('"format":"jpeg"', "")
@@ -297,3 +300,17 @@ async def test_the_model_addresses_take_no_query_parameters(cluster: Cluster) ->
         response, problem = await cluster.get(path)
         assert (response.status, problem["code"]) == (400, "invalid_request")
         assert [each["pointer"] for each in problem["errors"]] == ["/ready"]
+
+
+async def test_a_call_before_the_routing_is_read_is_told_to_come_again(tmp_path: Path) -> None:
+    app = App(tmp_path / "none-yet.json")
+    ports = await app.start(("127.0.0.1", 0), ("127.0.0.1", 0))
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"http://127.0.0.1:{ports['public']}/v1/analyze", data=JPEG) as response,
+        ):
+            problem = await response.json(content_type=None)
+        assert (response.status, problem["code"], response.headers["Retry-After"]) == (503, "not_ready", "1")
+    finally:
+        await app.drain(0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from crema.host.config import Address, FetchConfig, Ports
 from deploy.child import Command
 from deploy.gpus import Placement
 from deploy.tiers import (
+    SharedDoor,
     Surroundings,
     bench_command,
     coordinator_command,
@@ -54,8 +56,8 @@ def test_what_may_be_fetched_is_handed_over_only_where_fetching_is_switched_on()
 
 def test_a_coordinator_takes_urls_only_where_fetching_is_switched_on() -> None:
     address = Address("127.0.0.1", 0)
-    off = coordinator_command(Path("/r.json"), address, address, False, AROUND)
-    on = coordinator_command(Path("/r.json"), address, address, False, AROUND, True)
+    off = coordinator_command(Path("/r.json"), address, address, 1.0, AROUND)
+    on = coordinator_command(Path("/r.json"), address, address, 1.0, AROUND, can_fetch=True)
     assert ("--fetch" in off.argv, "--fetch" in on.argv) == (False, True)
 
 
@@ -84,13 +86,30 @@ def test_warm_up_tensors_are_handed_over_when_there_are_any() -> None:
     assert option(minion(Ports(), warmup=Path("/w.npz")), "--warmup") == "/w.npz"
 
 
-def test_a_coordinator_shares_its_port_only_when_told() -> None:
+def coordinator(log_sample: float = 1, door: SharedDoor | None = None) -> Command:
     listen, operations = Address("127.0.0.1", 8000), Address("127.0.0.1", 8001)
-    alone = coordinator_command(Path("/r.json"), listen, operations, False, AROUND)
-    shared = coordinator_command(Path("/r.json"), listen, operations, True, AROUND)
-    assert "--reuse-port" not in alone.argv
-    assert "--reuse-port" in shared.argv
+    return coordinator_command(Path("/r.json"), listen, operations, log_sample, AROUND, door)
+
+
+def test_a_coordinator_alone_listens_for_itself() -> None:
+    alone = coordinator()
     assert option(alone, "--listen") == "127.0.0.1:8000"
+    assert (alone.fds, "--listen-fd" in alone.argv) == ((), False)
+    assert "PROMETHEUS_MULTIPROC_DIR" not in alone.env
+
+
+def test_one_of_several_coordinators_inherits_the_listeners_and_the_folder_of_the_figures() -> None:
+    with socket.socket() as public, socket.socket() as operations:
+        command = coordinator(door=SharedDoor(public, operations, Path("/figures")))
+        assert command.fds == (public.fileno(), operations.fileno())
+        assert option(command, "--listen-fd") == str(public.fileno())
+        assert option(command, "--operations-fd") == str(operations.fileno())
+    assert command.env["PROMETHEUS_MULTIPROC_DIR"] == "/figures"
+
+
+def test_a_sample_of_the_log_is_handed_over_when_it_is_one() -> None:
+    assert "--log-sample" not in coordinator().argv
+    assert option(coordinator(log_sample=0.1), "--log-sample") == "0.1"
 
 
 def test_children_write_bytecode_and_keep_their_temporary_files_together(

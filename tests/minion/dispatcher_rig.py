@@ -33,14 +33,26 @@ class FakeWorker:
 
     def __init__(self) -> None:
         self.batches: list[tuple[int, list[bytes], list[dict[str, Any]] | None]] = []
+        self.until: list[list[float | None] | None] = []
+        self.skipped: list[tuple[int, list[int]]] = []
         self.is_lost = False
         self.is_killed = False
         self.ended_for: list[str] = []
 
-    def run(self, batch_id: int, pixels: Sequence[Buffer], params: list[dict[str, Any]] | None) -> None:
+    def run(
+        self,
+        batch_id: int,
+        pixels: Sequence[Buffer],
+        params: list[dict[str, Any]] | None,
+        until: list[float | None] | None = None,
+    ) -> None:
         self.batches.append((batch_id, [bytes(each) for each in pixels], params))
+        self.until.append(until)
         if self.is_lost:
             raise ChannelLost("gone")
+
+    def skip(self, batch_id: int, indexes: list[int]) -> None:
+        self.skipped.append((batch_id, indexes))
 
     def kill(self) -> None:
         self.is_killed = True
@@ -116,17 +128,20 @@ class Rig:
         self.dispatcher.submit(request)
         return request
 
-    def finish(self, after_s: float = 0.02, *, batch: int = -1, **error: Any) -> None:
-        """The worker answers its newest batch (or another): the first byte of each item, or an error."""
+    def finish(
+        self, after_s: float = 0.02, *, batch: int = -1, skipped: Sequence[int] = (), **error: Any
+    ) -> None:
+        """The worker answers its newest batch (or another): the first byte of each item that it did not skip, or an error."""
         self.now += after_s
         batch_id, pixels, _ = self.worker.batches[batch]
         if error:
             self.dispatcher.worker_answered({"id": batch_id, "error": error}, b"")
             return
-        outcomes = [NUMBER.pack(each[0]) for each in pixels]
-        self.dispatcher.worker_answered(
-            {"id": batch_id, "sizes": [len(each) for each in outcomes]}, b"".join(outcomes)
-        )
+        outcomes = [NUMBER.pack(each[0]) for index, each in enumerate(pixels) if index not in skipped]
+        header = {"id": batch_id, "sizes": [len(each) for each in outcomes]}
+        if skipped:
+            header["skipped"] = list(skipped)
+        self.dispatcher.worker_answered(header, b"".join(outcomes))
 
     def work(self, guilty: Sequence[int] = (), *, trouble: str | None = None, most: int = MAX_SIZE) -> int:
         """The worker answers until it has nothing more to do; returns how many batches that were.

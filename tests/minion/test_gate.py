@@ -248,3 +248,29 @@ def test_each_of_several_workers_has_a_batch_s_worth_of_places_kept_for_interact
     pair = gate(places=16, per_batch_s=0.01)
     pair.workers = 2
     assert pair.bulk_places(0.0) == 8
+
+
+def test_a_spread_is_kept_clear_of_as_far_as_the_next_batch_can_still_be_filled() -> None:
+    def admits(arrivals_per_batch: int) -> bool:
+        curve = CostCurve(8, 5.0)
+        curve.seed([(1, 2.3), (8, 2.3)])
+        curve.overrun = 0.1
+        gate, now = Gate(1000, 5.0, curve), 0.0
+        for _ in range(20 * arrivals_per_batch):
+            now += 2.3 / arrivals_per_batch
+            if gate.enter(now, 1, "interactive", math.inf, ahead=0, waiting=0, free_at=None) is None:
+                gate.leave(1)
+        # 2.0 s of the running batch are left and its own takes 2.3 s: 0.7 s before the promise
+        free_at = now + 2.0
+        return gate.enter(now, 1, "interactive", math.inf, ahead=0, waiting=1, free_at=free_at) is None
+
+    assert admits(8)  # a refusal would cost a place in the next batch
+    assert not admits(32)  # four times as many come: the next batch fills anyhow
+
+
+def test_who_only_asks_does_not_count_as_an_arrival() -> None:
+    curve = CostCurve(8, 5.0)
+    gate = Gate(8, 5.0, curve)
+    assert gate.enter(0.0, 1, "interactive", math.inf, ahead=0, waiting=0, free_at=None) is None
+    gate.take_back(1)
+    assert (gate.pending, gate._wanted) == (0, 0)

@@ -8,11 +8,11 @@ from minion.cost_curve import CostCurve
 from minion.in_flight import InFlight
 
 
-def in_flight(depth: int = 2, seconds: float = 1.0) -> InFlight:
+def in_flight(wanted: int = 2, seconds: float = 1.0) -> InFlight:
     """A worker whose batches take `seconds`, whatever their size."""
     curve = CostCurve(8, 100.0)
     curve.seed([(1, seconds), (8, seconds)])
-    return InFlight(depth, curve)
+    return InFlight(wanted, curve)
 
 
 def one_after_another(of: InFlight, host_s: float, batches: int) -> float:
@@ -26,22 +26,29 @@ def one_after_another(of: InFlight, host_s: float, batches: int) -> float:
 
 
 def test_an_idle_worker_takes_a_batch_at_once() -> None:
-    assert in_flight().room_at(5.0) == 5.0
+    assert in_flight().room_at(5.0, 8) == 5.0
     assert in_flight().free_at(5.0) is None
 
 
-def test_with_a_depth_of_one_the_next_batch_waits_for_the_end_of_the_first() -> None:
-    single = in_flight(depth=1)
+def test_one_in_flight_lets_a_batch_that_is_not_full_wait_for_the_end_of_the_first() -> None:
+    single = in_flight(wanted=1)
     single.handed(0.0, 8)
-    assert single.room_at(0.5) is None
+    assert single.room_at(0.5, 7) is None
     single.ended(1.0, 1.0, 0.0)
-    assert single.room_at(1.0) == 1.0
+    assert single.room_at(1.0, 7) == 1.0
+
+
+def test_a_full_batch_goes_to_the_worker_just_before_it_is_free_whatever_the_model_asks_for() -> None:
+    single = in_flight(wanted=1)
+    now = one_after_another(single, 0.1, 60)
+    single.handed(now, 8)
+    assert single.room_at(now, 8) == pytest.approx(now + 1.0 - 0.1, abs=0.002)
 
 
 def test_while_the_host_s_work_is_not_known_the_next_batch_goes_at_the_predicted_end() -> None:
     pair = in_flight()
     pair.handed(0.0, 8)
-    assert pair.room_at(0.5) == 1.0
+    assert pair.room_at(0.5, 8) == 1.0
 
 
 def test_the_next_batch_goes_out_as_much_earlier_as_the_host_takes() -> None:
@@ -49,7 +56,7 @@ def test_the_next_batch_goes_out_as_much_earlier_as_the_host_takes() -> None:
     now = one_after_another(pair, 0.1, 60)
     assert pair.lead_s == pytest.approx(0.1, rel=0.01)
     pair.handed(now, 8)
-    assert pair.room_at(now) == pytest.approx(now + 1.0 - 0.1, abs=0.002)
+    assert pair.room_at(now, 8) == pytest.approx(now + 1.0 - 0.1, abs=0.002)
 
 
 def test_a_host_that_takes_now_less_and_now_more_is_given_more_time() -> None:
@@ -66,7 +73,7 @@ def test_two_in_flight_are_two() -> None:
     pair.handed(0.0, 8)
     pair.handed(0.9, 8)
     assert len(pair) == 2
-    assert pair.room_at(0.95) is None
+    assert pair.room_at(0.95, 8) is None
     assert pair.free_at(0.95) == pytest.approx(2.0)
 
 
@@ -114,12 +121,12 @@ def test_what_a_lost_worker_had_is_forgotten() -> None:
     pair = in_flight()
     pair.handed(0.0, 8)
     pair.lost(0.5)
-    assert (len(pair), pair.free_at(0.5), pair.room_at(0.5)) == (0, None, 0.5)
+    assert (len(pair), pair.free_at(0.5), pair.room_at(0.5, 8)) == (0, None, 0.5)
 
 
 def test_batches_of_a_model_too_quick_for_a_timer_follow_one_another() -> None:
     quick = in_flight(seconds=0.002)
     quick.handed(0.0, 8)
-    assert quick.room_at(0.001) is None
+    assert quick.room_at(0.001, 8) is None
     quick.ended(0.002, 0.002, 0.0)
-    assert quick.room_at(0.002) == 0.002
+    assert quick.room_at(0.002, 8) == 0.002

@@ -1,3 +1,3 @@
 from fake_process import run
 
-run("coordinator", ("public", "operations"), {"ready": True, "models": {}})
+run("coordinator", ("public", "operations", "http"), {"ready": True, "models": {}})
