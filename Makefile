@@ -2,12 +2,13 @@
 PYTHON ?= python3
 CLUSTER ?= cluster.yaml
 PHOTO ?= samples/coffee.jpg
+FUZZ_SECONDS ?= 60
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 # bytecode halves the time that a model's imports take
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test unit lint format lock bench clean
+.PHONY: help up test unit lint format lock bench fuzz clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +40,9 @@ lock: $(BIN)/uv  ## resolve the dependencies of crema itself anew
 bench: $(BIN)/.dev ## print goal, figure and verdict of every benchmark
 	$(BIN)/python -m benchmarks
 
+fuzz: $(BIN)/.fuzz ## search for inputs that break a promise, guided by coverage (FUZZ_SECONDS=60)
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)
+
 clean:           ## remove what was built here: .venv, the models' virtualenvs, run-time state
 	rm -rf .venv envs/built .crema
 
@@ -55,3 +59,7 @@ $(BIN)/.dev: requirements.dev.lock pyproject.toml | $(BIN)/uv
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.dev.lock
 	@$(BIN)/python scripts/link_source.py
 	@touch $@ $(BIN)/.run
+
+$(BIN)/.fuzz: tests/fuzz/requirements.lock | $(BIN)/.dev
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r tests/fuzz/requirements.lock
+	@touch $@

@@ -25,6 +25,7 @@ ALL = (
     "memory_growth",
     "overload",
     "routing",
+    "fair_shares",
 )
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from coordinator.app import App, SharedListeners
 from coordinator.journal import Journal
+from coordinator.keys import KeyRing
 from coordinator.visit import TIER
+from crema.host.key_file import KeyFileError
 from crema.host.tier import (
     Stop,
     announce,
@@ -57,7 +59,7 @@ def main() -> None:
         type=host_port,
         default=("127.0.0.1", 0),
         metavar="HOST:PORT",
-        help="with inherited sockets: the health of this process alone; default: a free port of 127.0.0.1",
+        help="health and figures of this process alone; default: a free port of 127.0.0.1",
     )
     parser.add_argument(
         "--log-sample",
@@ -75,16 +77,44 @@ def main() -> None:
     parser.add_argument(
         "--fetch", action="store_true", help="the preprocessors fetch images by URL: `image.url` is taken"
     )
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="the file of API keys; it is watched, and need not be there yet",
+    )
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name under which callers reach a listener on loopback; may be given again",
+    )
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="of this coordinator, on one port; default: 1"
+    )
     args = parser.parse_args()
+    keys = keys_of(args.keys)
     check_listeners(
-        args, [args.listen, args.operations], secret=None, how="put a proxy in front that checks keys"
+        args,
+        [args.listen, args.operations],
+        has_secret=not keys.is_open,
+        how="make an API key (crema keys new --name app --scopes infer) and name its file with --keys",
     )
 
     async def live(stop: Stop) -> None:
         journal = Journal(TIER, is_on=args.log_level in ("debug", "info"), sample=args.log_sample)
-        app = App(args.routing, token=cluster_token(), journal=journal, can_fetch=args.fetch)
+        app = App(
+            args.routing,
+            token=cluster_token(),
+            journal=journal,
+            can_fetch=args.fetch,
+            keys=keys,
+            hosts=args.host,
+            processes=args.processes,
+        )
         shared = _inherited(args)
-        announce(args, await app.start(args.listen, args.operations, shared=shared))
+        announce(args, await app.start(args.listen, args.operations, http=args.http, shared=shared))
         # what stands now stands for good, and a request leaves no cycles: the collector need not look at it again and again
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
@@ -104,7 +134,17 @@ def _inherited(args: argparse.Namespace) -> SharedListeners | None:
     for each in (public, operations):
         each.setblocking(False)
         each.set_inheritable(False)
-    return SharedListeners(public, operations, args.http)
+    return SharedListeners(public, operations)
+
+
+def keys_of(path: Path | None) -> KeyRing:
+    """The keys to begin with. Ends the process, with a reason, when the file cannot be used."""
+    ring = KeyRing(path)
+    try:
+        ring.read()
+    except KeyFileError as error:
+        raise SystemExit(f"refusing to start: {error}") from None
+    return ring
 
 
 if __name__ == "__main__":

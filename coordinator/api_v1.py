@@ -26,6 +26,7 @@ from coordinator.merge import Merged, finish, merge
 from coordinator.model_list import describe
 from coordinator.options import no_options
 from coordinator.plan import Plan, Planner, Query
+from coordinator.rights import Rights
 from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
 from crema.errors import CremaError, problem, retry_after_seconds
@@ -52,13 +53,16 @@ ReadCall = Callable[[Way, bytes, Violations], Call]
 class ApiV1:
     """The handlers of `/v1`."""
 
-    def __init__(self, ways: Ways, gate: Gate, observer: Observer, *, can_fetch: bool = False) -> None:
+    def __init__(
+        self, ways: Ways, gate: Gate, observer: Observer, rights: Rights, *, can_fetch: bool = False
+    ) -> None:
         self.can_fetch = can_fetch
         self._directory = ways.directory
         self._ways = ways
         self._planner = Planner(ways.directory)
         self._gate = gate
         self._observer = observer
+        self._rights = rights
         self._loop = asyncio.get_running_loop()
         self.last_call = -1e9
         """When the last call came, as a time of `monotonic`."""
@@ -67,10 +71,10 @@ class ApiV1:
     def routes(self) -> list[Route]:
         """What is served under `/v1`."""
         return [
-            Route("POST", "/v1/analyze", self.analyze),
-            Route("POST", "/v1/analyze/batch", self.analyze_batch),
-            Route("GET", "/v1/models", self.list_models),
-            Route("GET", "/v1/models/{name}", self.show_model),
+            Route("POST", "/v1/analyze", self.analyze, "infer"),
+            Route("POST", "/v1/analyze/batch", self.analyze_batch, "infer"),
+            Route("GET", "/v1/models", self.list_models, "infer"),
+            Route("GET", "/v1/models/{name}", self.show_model, "infer"),
         ]
 
     # -- one image -------------------------------------------------------------------------------------------------
@@ -176,11 +180,7 @@ class ApiV1:
         except CremaError as error:
             visit.status, visit.code = error.status, error.code
             timing = f"total;dur={tenth((monotonic() - started) * 1000)}"
-            response = problem_response(error, visit.request_id, {"Server-Timing": timing})
-            if not request.content.is_eof():
-                # the rest of the body is not wanted: the connection ends with this answer
-                response.force_close()
-            return response
+            return problem_response(error, visit.request_id, {"Server-Timing": timing})
         except (asyncio.CancelledError, ConnectionError):
             visit.status, visit.code = CALLER_LEFT, "caller_left"
             raise
@@ -199,22 +199,25 @@ class ApiV1:
         query = self._planner.query(request.rel_url.raw_query_string)
         deadline_ms = query.options.deadline_ms
 
+        if visit.caller is not None:
+            self._rights.begin(visit, visit.caller, query)
+
         def hold(size: int) -> None:
-            gate.hold(size)
+            gate.hold(size, visit.holding)
             visit.body_bytes += size
 
         def check(size: int) -> None:
             self._planner.check(query)
-            gate.check(size)
+            gate.check(size, visit.holding)
 
         deadline = None if deadline_ms is None else visit.started + deadline_ms / 1000
         violations = Violations()
         try:
-            if gate.is_full:
-                gate.enter()
+            if gate.is_full(visit.holding):
+                gate.enter(visit.holding)
             way, body = await read_body(request, limits, Watch(hold, check, deadline))
             visit.body_ms = (monotonic() - visit.started) * 1000
-            gate.enter()
+            gate.enter(visit.holding)
             visit.is_inside = True
             call = read(way, body, violations)
         except CremaError as error:
@@ -226,9 +229,11 @@ class ApiV1:
             for image in call.images
         ]
         plan = self._planner.plan(query, call.sources, violations)
-        visit.lane = plan.lane
         if plan.has_canaries:
             plan = plan.for_caller(request.headers.get(STICKY) or visit.request_id)
+        if visit.caller is not None:
+            plan = self._rights.grant(visit, visit.caller, plan, len(images), BATCH_WIDTH)
+        visit.lane = plan.lane
         return images, plan
 
     async def _run(

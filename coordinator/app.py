@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -17,18 +17,24 @@ from coordinator.api_v1 import ApiV1
 from coordinator.description import description_routes
 from coordinator.directory import Directory
 from coordinator.docs_page import docs_routes
+from coordinator.fair_shares import FairShares
 from coordinator.fanout import Ways
 from coordinator.gate import Gate
 from coordinator.journal import Journal
+from coordinator.keys import Guard, KeyRing
+from coordinator.rights import Rights
 from coordinator.version_figures import figures_route
 from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
 from crema.host.metrics import CONTENT_TYPE, Metrics
 from crema.host.service import Route, Service, health_routes
+from crema.host.tier import is_loopback
 
 DRAIN_S: Final = 25.0
 EXIT_WITHIN_S: Final = 29.0
 # A coordinator nobody has called for this long has nobody to keep waiting for when it stops.
 QUIET_S: Final = 10.0
+# Of its own, so that operators get in when callers have taken every connection there is for them.
+OPERATIONS_CONNECTIONS: Final = 32
 
 # Between the last accepted connection and the end of the idle ones.
 LINGER_S: Final = 0.3
@@ -36,17 +42,17 @@ FRESH_S: Final = 0.5
 SETTLE_S: Final = 1.0
 
 Address = tuple[str, int]
+ANY_OWN_PORT: Final[Address] = ("127.0.0.1", 0)
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SharedListeners:
-    """What one of several processes is given: two sockets that listen already, and where its own health is asked."""
+    """What one of several processes is given: two sockets that listen already."""
 
     public: socket.socket
     operations: socket.socket
-    http: Address
 
 
 class App:
@@ -59,6 +65,9 @@ class App:
         token: str | None = None,
         journal: Journal | None = None,
         can_fetch: bool = False,
+        keys: KeyRing | None = None,
+        hosts: Iterable[str] = (),
+        processes: int = 1,
     ) -> None:
         self.directory = Directory(routing, token=token)
         self.ways = Ways(self.directory)
@@ -67,12 +76,22 @@ class App:
         self.journal = Journal(TIER) if journal is None else journal
         self.is_draining = False
         self._tasks: list[asyncio.Task[None]] = []
-        self.observer = Observer(self.metrics, self.journal, self.gate)
-        self.api = ApiV1(self.ways, self.gate, self.observer, can_fetch=can_fetch)
-        self.public = Service(self.public_routes(), cancels_handlers=True)
-        self.operations = Service(self.operations_routes())
-        self.own = Service([*health_routes(self.readiness), figures_route(self.observer.figures)])
-        """The health and the versions' figures of this process alone, where others share its listeners."""
+        shares = FairShares(processes)
+        self.observer = Observer(self.metrics, self.journal, self.gate, shares)
+        rights = Rights(shares, self.directory, self.observer)
+        self.api = ApiV1(self.ways, self.gate, self.observer, rights, can_fetch=can_fetch)
+        self.keys = KeyRing() if keys is None else keys
+        self.public_guard = Guard(self.keys, hosts, self.observer.turned_away)
+        self.operations_guard = Guard(self.keys, hosts)
+        self.public = Service(map(self.public_guard.guarded, self.public_routes()), cancels_handlers=True)
+        self.operations = Service(
+            map(self.operations_guard.guarded, self.operations_routes()),
+            connection_cap=OPERATIONS_CONNECTIONS,
+        )
+        own_guard = Guard(KeyRing(), hosts)
+        self.own = Service(map(own_guard.guarded, self.own_routes()))
+        """For who runs this process: its health and its versions' figures, whatever keys are in force and however many
+        processes share the other listeners."""
 
     def public_routes(self) -> list[Route]:
         """What callers reach. Nothing of operations is among it."""
@@ -81,10 +100,13 @@ class App:
     def operations_routes(self) -> list[Route]:
         """What operators reach."""
         return [
-            Route("GET", "/metrics", self._show_metrics),
-            figures_route(self.observer.figures),
+            Route("GET", "/metrics", self._show_metrics, "metrics"),
             *health_routes(self.readiness),
         ]
+
+    def own_routes(self) -> list[Route]:
+        """What the supervisor reaches."""
+        return [*health_routes(self.readiness), figures_route(self.observer.figures)]
 
     async def _show_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """The figures of this process, or of all of them: then once the others have written theirs down."""
@@ -94,14 +116,21 @@ class App:
         return web.Response(body=self.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     async def start(
-        self, listen: Address, operations: Address, *, shared: SharedListeners | None = None
+        self,
+        listen: Address,
+        operations: Address,
+        *,
+        http: Address = ANY_OWN_PORT,
+        shared: SharedListeners | None = None,
     ) -> dict[str, int]:
         """Listen and begin to follow the routing file; returns the ports. Ready once the replicas are connected.
 
-        One of several processes listens on what they have in common (`shared`), and on a port of its own for its health.
+        One of several processes listens on what they have in common (`shared`); `http` is for this process alone.
         """
+        self.public_guard.listens_here_only = is_loopback(listen[0])
+        self.operations_guard.listens_here_only = is_loopback(operations[0])
         loop = asyncio.get_running_loop()
-        self._tasks.append(loop.create_task(self.directory.run()))
+        self._tasks += [loop.create_task(self.directory.run()), loop.create_task(self.keys.run())]
         if shared is None:
             ports = {
                 "public": await self.public.start(*listen),
@@ -113,9 +142,9 @@ class App:
             ports = {
                 "public": await self.public.start(*listen, listening=shared.public),
                 "operations": await self.operations.start(*operations, listening=shared.operations),
-                "http": await self.own.start(*shared.http),
             }
             self._tasks.append(loop.create_task(self._keep_metrics_fresh()))
+        ports["http"] = await self.own.start(*http)
         return ports
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:

@@ -25,6 +25,8 @@ BODY_TIMEOUT_S: Final = 30.0
 MIN_BYTES_PER_S: Final = 1024
 # The rate is judged from here on: a first pause is no slow upload.
 RATE_GRACE_S: Final = 5.0
+# However much came before: what a stalled upload has sent is held against everybody's share of memory.
+STALL_S: Final = 10.0
 # A body too large by its own Content-Length is refused after its first bytes, which say what is too large; if they do
 # not come at once the refusal goes out without them.
 FIRST_BYTES_WAIT_S: Final = 0.05
@@ -122,7 +124,8 @@ class _Upload:
             self._watch.check(declared or 0)
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
-        began = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         deadline = self._watch.deadline
         most_s = math.inf if deadline is None else max(0.0, deadline - monotonic())
         allowed_s = RATE_GRACE_S
@@ -130,11 +133,13 @@ class _Upload:
             async with asyncio.timeout(min(allowed_s, most_s)) as timer:
                 while chunk := await self._content.readany():
                     self._take(chunk, declared)
-                    # while the average may not fall below the rate, this is when the next bytes must be here
-                    longer_s = min(BODY_TIMEOUT_S, self._received / MIN_BYTES_PER_S)
-                    if longer_s > allowed_s:
-                        allowed_s = longer_s
-                        timer.reschedule(began + min(allowed_s, most_s))
+                    # when the next bytes must be here, lest the average falls below the rate or the upload stands still
+                    allowed_s = min(
+                        BODY_TIMEOUT_S,
+                        max(RATE_GRACE_S, self._received / MIN_BYTES_PER_S),
+                        loop.time() - began + STALL_S,
+                    )
+                    timer.reschedule(began + min(allowed_s, most_s))
         except TimeoutError:
             if most_s <= allowed_s:
                 raise CremaError(
@@ -144,8 +149,8 @@ class _Upload:
                 ) from None
             raise CremaError(
                 "upload_too_slow",
-                f"{self._received} bytes of the body came in {allowed_s:g} s; a body has {BODY_TIMEOUT_S:g} s in all and "
-                f"must come at {MIN_BYTES_PER_S} bytes a second or more: send a smaller image or try a better connection",
+                f"{self._received} bytes of the body came in {allowed_s:.0f} s; a body has {BODY_TIMEOUT_S:g} s in all and "
+                f"must come at {MIN_BYTES_PER_S} bytes a second or more, never pausing for {STALL_S:g} s: send a smaller image or try a better connection",
             ) from None
         body = b"".join(self._chunks)
         return _way_in(body) if self._way is None else self._way, body

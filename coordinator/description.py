@@ -10,7 +10,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from crema.host.service import Route
+from crema.host.service import OPEN, Route
 
 
 @cache
@@ -30,4 +30,4 @@ def description_routes() -> list[Route]:
             body=body, headers={"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"}
         )
 
-    return [Route("GET", "/openapi.json", handler)]
+    return [Route("GET", "/openapi.json", handler, OPEN)]

@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import web
 
 from crema.errors import CremaError
-from crema.host.service import SEGMENT, Route
+from crema.host.service import OPEN, SEGMENT, Route
 
 PAGE: Final = "index.html"
 # file → its type; what the folder holds besides (licences) is not served
@@ -36,7 +36,7 @@ SAFE: Final = {
 
 def docs_routes() -> list[Route]:
     """`/docs` and the files it loads."""
-    return [Route("GET", "/docs", _page), Route("GET", "/docs/{file}", _file)]
+    return [Route("GET", "/docs", _page, OPEN), Route("GET", "/docs/{file}", _file, OPEN)]
 
 
 async def _page(request: web.BaseRequest) -> web.StreamResponse:

@@ -27,6 +27,8 @@ def event_of(visit: Visit, took_s: float) -> dict[str, Any]:
         "body_ms": tenth(visit.body_ms),
         "total_ms": tenth(took_s * 1000),
     }
+    if visit.caller is not None:
+        event["key"] = visit.caller.account.name
     if visit.trace_id is not None:
         event["trace_id"] = visit.trace_id
     if visit.lane is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from coordinator.merge import Part
 from crema.host.latency_steps import step_of
-from crema.host.service import Route, json_response
+from crema.host.service import OPEN, Route, json_response
 
 
 class VersionFigures:
@@ -46,9 +46,9 @@ class VersionFigures:
 
 
 def figures_route(figures: VersionFigures) -> Route:
-    """`GET /versions`, for the operations listener."""
+    """`GET /versions`, for who runs this process."""
 
     async def answer(request: Any) -> Any:
         return json_response(figures.document())
 
-    return Route("GET", "/versions", answer)
+    return Route("GET", "/versions", answer, OPEN)

@@ -14,13 +14,22 @@ from crema.errors import CremaError
 
 # A hostile body can hold a mistake per byte; nobody reads more than this many.
 MAX_LISTED: Final = 100
+# And a name of megabytes is not sent back.
+MAX_STEP: Final = 100
 
 Path = tuple[str | int, ...]
 
 
 def pointer(path: Path) -> str:
-    """`("models", 0, "as")` → `/models/0/as`; `~` and `/` inside a name are escaped. The whole request is ``""``."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    """`("models", 0, "as")` → `/models/0/as`; `~` and `/` inside a name are escaped. The whole request is ``""``.
+
+    A name of more than 100 characters is cut, and ends in `…`.
+    """
+    return "".join("/" + _cut(str(step)).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= MAX_STEP else name[: MAX_STEP - 1] + "…"
 
 
 def closest(word: str, known: Iterable[str]) -> list[str]:
@@ -92,6 +101,8 @@ class Violations:
         """All of it as one error."""
         first = self._found[0]
         place = first["pointer"] or "the request"
+        if not place.isprintable():
+            place = ascii(place)[1:-1]
         count = len(self._found) + self._more
         if count == 1:
             text = f"{place}: {first['message']}"

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from time import monotonic
+from typing import Any, Final, Literal
 
 from aiohttp import web
 from prometheus_client import Counter
 
 from coordinator.event import event_of
+from coordinator.fair_shares import Admission, FairShares
 from coordinator.gate import Gate
 from coordinator.journal import Journal
+from coordinator.keys import CALLER
 from coordinator.merge import Part
 from coordinator.trace import trace_of
 from coordinator.version_figures import VersionFigures
+from crema.errors import CremaError
 from crema.host.metrics import Metrics
 from crema.host.service import request_id_of
+from crema.names import LANES, Lane
 
 TIER: Final = "coordinator"
 # The status that metrics and the journal show for a caller who left before the answer.
@@ -29,8 +34,9 @@ class Visit:
     """What is known of one request so far. `started` is when its headers were read, as a time of `monotonic`."""
 
     __slots__ = (
-        "body_bytes", "body_ms", "code", "image", "images", "is_inside", "lane", "merge_ms", "parts", "preprocess_ms",
-        "problems", "request_id", "started", "status", "trace_id", "traceparent", "where",
+        "admission", "body_bytes", "body_ms", "caller", "code", "holding", "image", "images", "is_counted", "is_inside",
+        "lane", "merge_ms", "parts", "preprocess_ms", "problems", "request_id", "started", "status", "trace_id",
+        "traceparent", "where",
     )  # fmt: skip
 
     def __init__(self, request: web.BaseRequest, where: str, started: float) -> None:
@@ -40,6 +46,12 @@ class Visit:
         trace = trace_of(request.headers.get("traceparent"))
         self.trace_id = None if trace is None else trace[0]
         self.traceparent = None if trace is None else trace[1]
+        self.caller = request.get(CALLER)
+        """Who showed a key; None where none are asked for."""
+        self.holding = None if self.caller is None else self.caller.account.holding
+        self.is_counted = False
+        """Whether the caller's quota counts this call."""
+        self.admission: Admission | None = None
         self.body_bytes = 0
         self.body_ms = 0.0
         self.lane: str | None = None
@@ -67,10 +79,11 @@ class Observer:
     everything else that a visit's end needs.
     """
 
-    def __init__(self, metrics: Metrics, journal: Journal, gate: Gate) -> None:
+    def __init__(self, metrics: Metrics, journal: Journal, gate: Gate, shares: FairShares) -> None:
         self._metrics = metrics
         self._journal = journal
         self._gate = gate
+        self._shares = shares
         # (model, version, status) → calls since the metrics were last read; ("", "", status) is the whole call
         self._counted: dict[tuple[str, str, int], int] = {}
         self.figures = VersionFigures()
@@ -80,13 +93,23 @@ class Observer:
         self._is_read_by_siblings = metrics.shared_folder is not None
         self._timer: asyncio.TimerHandle | None = None
         self._seconds = metrics.request_seconds.labels(tier=TIER, model="", version="")
-        self._refused = metrics.refused_total.labels(
-            tier=TIER, model="", version="", reason="full", lane="interactive"
-        )
+        self._refused = {
+            (reason, lane): metrics.refused_total.labels(
+                tier=TIER, model="", version="", reason=reason, lane=lane
+            )
+            for reason in ("full", "quota")
+            for lane in LANES
+        }
 
-    def refused(self) -> None:
-        """A call found the gate full."""
-        self._refused.inc()
+    def refused(self, reason: Literal["full", "quota"] = "full", lane: Lane = "interactive") -> None:
+        """A call found the gate full or its key's fair share used up (`full`), or its key's limits reached (`quota`)."""
+        self._refused[reason, lane].inc()
+
+    def turned_away(self, request: web.BaseRequest, error: CremaError) -> None:
+        """A request got no further than its headers: it had no key, or not the scope."""
+        visit = Visit(request, request.rel_url.raw_path[:200], monotonic())
+        visit.status, visit.code = error.status, error.code
+        self.end(visit, visit.started)
 
     def partial(self) -> None:
         """An image got an answer from some of its models only."""
@@ -96,8 +119,13 @@ class Observer:
         """The visit's answer is ready (or its caller left)."""
         took_s = now - visit.started
         if visit.is_inside:
-            self._gate.leave(took_s)
-        self._gate.release(visit.body_bytes)
+            self._gate.leave(took_s, visit.holding)
+        self._gate.release(visit.body_bytes, visit.holding)
+        if visit.caller is not None:
+            if visit.is_counted:
+                visit.caller.account.quota.leave()
+            if visit.admission is not None:
+                self._shares.leave(now, visit.admission, took_s, visit.parts)
         self._seconds.observe(took_s)
         counted = self._counted
         key = ("", "", visit.status)

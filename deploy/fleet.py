@@ -26,6 +26,7 @@ from deploy.tiers import (
     LOOPBACK,
     SharedDoor,
     Surroundings,
+    coordinator_arguments,
     coordinator_command,
     minion_command,
     preprocessor_command,
@@ -118,25 +119,22 @@ class Fleet:
     def start_coordinators(self, processes: int) -> None:
         """Start the coordinator in so many processes; several share their ports, and their metrics are one."""
         self.publish()
-        can_fetch = self._cluster.config.fetch.enabled
         if processes > 1:
             self._door = self._shared_door()
+        configured = coordinator_arguments(self._cluster.config)
 
         def command() -> Command:
-            log_sample = self._cluster.config.coordinator.log_sample
             return coordinator_command(
                 self._folder.routing,
                 self.listen,
                 self.operations,
-                log_sample,
                 self._around,
+                configured,
                 self._door,
-                can_fetch,
             )
 
-        health_port = "operations" if self._door is None else "http"
         for process in range(processes):
-            self._start(self.coordinators, f"coordinator-{process}", command, health_port)
+            self._start(self.coordinators, f"coordinator-{process}", command)
 
     def _shared_door(self) -> SharedDoor:
         """Held by this process too: a coordinator that is started again takes what waits there."""
@@ -145,14 +143,9 @@ class Fleet:
         metrics.mkdir(mode=0o700)
         return SharedDoor(listening(self.listen), listening(self.operations), metrics)
 
-    def _start(
-        self, among: list[Child], name: str, command: Callable[[], Command], health_port: str = "http"
-    ) -> None:
-        # an alone coordinator's health is asked where operators ask; one of several has a port for it, as other tiers do
-        host = _reached_at(self.operations.host) if health_port == "operations" else LOOPBACK
-
+    def _start(self, among: list[Child], name: str, command: Callable[[], Command]) -> None:
         async def probe(child: Child) -> None:
-            await self._readiness.watch(child, str(Address(host, child.ports[health_port])))
+            await self._readiness.watch(child, f"{LOOPBACK}:{child.ports['http']}")
 
         child = Child(name, command, self._folder.log_file(name), probe=probe, on_change=self._changed)
         among.append(child)

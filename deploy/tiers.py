@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from crema.host.config import Address, FetchConfig, Ports
+from crema.host.config import Address, ClusterConfig, FetchConfig, Ports
 from crema.host.metrics import SHARED_FOLDER_VARIABLE
 from crema.host.tier import TOKEN_VARIABLE
 from deploy.child import Command
@@ -112,20 +112,18 @@ def coordinator_command(
     routing: Path,
     listen: Address,
     operations: Address,
-    log_sample: float,
     around: Surroundings,
+    configured: tuple[str, ...] = (),
     door: SharedDoor | None = None,
-    can_fetch: bool = False,
 ) -> Command:
-    """One process of the coordinator; with `door` it is one of several, with a health port of its own. `can_fetch`: the
-    preprocessors fetch images by URL."""
+    """One process of the coordinator; with `door` it is one of several, with a health port of its own. `configured` is
+    of `coordinator_arguments`."""
     command = _command(
         "coordinator", around,
         "--routing", str(routing),
         "--listen", str(listen),
         "--operations", str(operations),
-        *(("--log-sample", str(log_sample)) if log_sample < 1 else ()),
-        *(("--fetch",) if can_fetch else ()),
+        *configured,
     )  # fmt: skip
     if door is None:
         return command
@@ -137,6 +135,20 @@ def coordinator_command(
         "--http", f"{LOOPBACK}:0",
     )  # fmt: skip
     return Command(argv, command.cwd, {**command.env, SHARED_FOLDER_VARIABLE: str(door.metrics)}, fds)
+
+
+def coordinator_arguments(config: ClusterConfig) -> tuple[str, ...]:
+    """What `cluster.yaml` says of a coordinator: who may call it, what it takes, what it logs. No secrets: keys are in
+    a file."""
+    coordinator = config.coordinator
+    return (
+        "--keys", str(config.keys_file),
+        *(part for host in coordinator.hosts for part in ("--host", host)),
+        *(("--processes", str(coordinator.processes)) if coordinator.processes > 1 else ()),
+        *(("--insecure",) if config.insecure else ()),
+        *(("--log-sample", str(coordinator.log_sample)) if coordinator.log_sample < 1 else ()),
+        *(("--fetch",) if config.fetch.enabled else ()),
+    )  # fmt: skip
 
 
 def _command(tier: str, around: Surroundings, *arguments: str) -> Command:

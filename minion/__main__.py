@@ -29,8 +29,8 @@ def main() -> None:
     args = parser.parse_args()
     check_listeners(
         args,
-        [args.channel],
-        secret=cluster_token(),
+        [args.channel, args.http],
+        has_secret=cluster_token() is not None,
         how=f"set {TOKEN_VARIABLE} to the same secret on all tiers",
     )
     for name in ("package", "python", "warmup", "curve", "light"):

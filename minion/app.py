@@ -23,7 +23,8 @@ from crema.host.manifest import Manifest
 from crema.host.measured_curve import CurveFileInvalid, MeasuredCurve
 from crema.host.metrics import Metrics
 from crema.host.service import Route, Service, health_routes, metrics_route
-from crema.host.tier import Stop, announce, cluster_token, is_orphan
+from crema.host.tier import Stop, announce, cluster_token, is_loopback, is_orphan
+from crema.host.token_guard import with_token
 from minion.answers import AnswerPacker
 from minion.batcher import Batcher
 from minion.cost_curve import CostCurve
@@ -91,10 +92,11 @@ class Minion:
             frozenset({"coordinator", "preprocessor"}),
             token=cluster_token(),
         )
+        self._door_token: str | None = None
         door = Door(self.dispatcher, reader, self._meters, card)
         self._service = Service(
             [
-                Route("POST", "/v1/infer", door.infer),
+                with_token(Route("POST", "/v1/infer", door.infer, "infer"), lambda: self._door_token),
                 *health_routes(self.readiness),
                 metrics_route(metrics, self.dispatcher.refresh),
             ],
@@ -114,6 +116,8 @@ class Minion:
 
     async def start(self, channel: tuple[str, int], http: tuple[str, int]) -> dict[str, int]:
         """Listen, then begin to load. Returns the ports."""
+        if not is_loopback(http[0]):
+            self._door_token = cluster_token()
         ports = {"channel": await self._channels.start(*channel), "http": await self._service.start(*http)}
         self._keeper.start()
         return ports

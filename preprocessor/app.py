@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
     check_listeners(
         args,
         [args.channel, args.http],
-        secret=token,
+        has_secret=token is not None,
         how="set CREMA_CLUSTER_TOKEN to the same long random text on every tier (`openssl rand -hex 32`)",
     )
     workers = cores() if args.workers == "auto" else args.workers

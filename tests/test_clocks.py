@@ -30,6 +30,9 @@ MODULES = {"time", "datetime"}
 # Where a moment is written down for people and nothing is decided by it: `file: why`.
 MAY = {
     "coordinator/journal.py": "the timestamp of a request's log event",
+    "coordinator/keys.py": "the day on which an API key expires",
+    "crema/host/audit.py": "the timestamp of a record",
+    "crema/host/key_file.py": "when an API key was made, and the day on which it expires",
 }
 
 

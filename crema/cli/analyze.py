@@ -58,6 +58,12 @@ INTERACTIVE_TRIES = 3
     metavar="FILE",
     help="The cluster file of the cluster to ask.",
 )
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Holds the API key to show. [default: the key in CREMA_API_KEY, if there is one]",
+)
 def analyze(
     photos: tuple[Path, ...],
     models: str | None,
@@ -68,6 +74,7 @@ def analyze(
     as_json: bool,
     url: str | None,
     cluster: Path | None,
+    key_file: Path | None,
 ) -> int:
     """Send each PHOTO to the cluster and show what the models say.
 
@@ -88,13 +95,16 @@ def analyze(
     if url is not None and cluster is not None:
         raise click.UsageError("--url and --cluster both say which cluster to ask; give one of them")
     from crema.cli.api import Api
+    from crema.cli.api_key import api_key
     from crema.cli.photos import find_photos
 
     lane = lane or ("bulk" if output is not None else None)
     options = {"models": models, "deadline_ms": deadline_ms, "lane": lane}
     try:
         api = Api(
-            _url_of(url, cluster), {name: str(value) for name, value in options.items() if value is not None}
+            _url_of(url, cluster),
+            {name: str(value) for name, value in options.items() if value is not None},
+            api_key(key_file),
         )
     except ValueError as error:
         raise click.UsageError(f"{error}; for instance {DEFAULT_URL}") from None
@@ -171,6 +181,10 @@ def _hint(reply: Reply) -> None:
         click.echo("  make the file readable, or leave it out", err=True)
     if reply.body.get("title") == NO_ANSWER:
         click.echo("  start a cluster with `crema up`, or name one with --url", err=True)
+    if reply.code == 401:
+        click.echo(
+            "  put the API key into the variable CREMA_API_KEY, or into a file: --key-file FILE", err=True
+        )
 
 
 def exit_code(statuses: list[str]) -> int:

@@ -38,9 +38,10 @@ class Reply:
 
 
 class Api:
-    """The API at `url`. `options` are the query of every call: models, deadline_ms, lane."""
+    """The API at `url`. `options` are the query of every call: models, deadline_ms, lane. `key` is an API key, if one is
+    to be shown."""
 
-    def __init__(self, url: str, options: Mapping[str, str]) -> None:
+    def __init__(self, url: str, options: Mapping[str, str], key: str | None = None) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"not an address of a cluster: {url}")
@@ -49,6 +50,10 @@ class Api:
         self._host, self._port = parts.hostname, parts.port
         self._path = f"{parts.path.rstrip('/')}/v1/analyze?{urlencode(options, safe=',@')}".rstrip("?")
         self._timeout_s = int(options.get("deadline_ms") or 25_000) / 1000 + ANSWER_MARGIN_S
+        # the server goes by the first bytes of the photo, not by its type
+        self._headers = {"Content-Type": "application/octet-stream"}
+        if key is not None:
+            self._headers["Authorization"] = f"Bearer {key}"
         self._kept = threading.local()
 
     def analyze(self, photo: bytes) -> Reply:
@@ -79,12 +84,9 @@ class Api:
         return connection
 
     def _send(self, connection: http.client.HTTPConnection, photo: bytes) -> Reply:
-        # the server goes by the first bytes of the photo, not by its type
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             # a server that refuses a photo for its size answers and closes before it has taken all of it
-            connection.request(
-                "POST", self._path, body=photo, headers={"Content-Type": "application/octet-stream"}
-            )
+            connection.request("POST", self._path, body=photo, headers=self._headers)
         response = connection.getresponse()
         raw = response.read()
         if response.will_close:

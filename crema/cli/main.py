@@ -40,6 +40,9 @@ VERBS: Final[dict[str, Verb]] = {
     "bench": Verb(
         "Measure a package: t(n), memory, and what its manifest should say.", "crema bench tags@3.1"
     ),
+    "keys": Verb(
+        "Make, list and revoke the API keys of a cluster.", "crema keys new --name app --scopes infer"
+    ),
     "env": Verb("List, verify and prune the models' virtualenvs.", "crema env list"),
 }
 

@@ -11,6 +11,7 @@ import uvloop
 
 from crema.cli.answer_table import answer_lines
 from crema.cli.api import Api
+from crema.cli.api_key import api_key
 from crema.cli.console import Console
 from crema.cli.send import send
 from crema.host.config import ResolvedCluster
@@ -49,7 +50,7 @@ async def _serve(
 
 def _first_answers(url: str, photos: tuple[Path, ...], console: Console) -> None:
     """Analyse the photos through the public API, as a caller would. A failure is shown; the cluster serves on."""
-    api = Api(url, {})
+    api = Api(url, {}, api_key())
     for photo in photos:
         console.text("\n" + "\n".join(answer_lines(str(photo), send(api, photo, tries=3))))
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 COLOURS = {
-    "OK": "green", "READY": "green", "BUILT": "green", "FOUND": "green",
-    "FAILED": "red", "ERROR": "red",
+    "OK": "green", "READY": "green", "BUILT": "green", "FOUND": "green", "ACTIVE": "green",
+    "FAILED": "red", "ERROR": "red", "REVOKED": "red", "EXPIRED": "red",
     "PARTIAL": "yellow", "DEGRADED": "yellow", "STARTING": "yellow", "RESTART": "yellow", "DRAINING": "yellow",
     "BUSY": "yellow", "NOTE": "yellow",
 }  # fmt: skip

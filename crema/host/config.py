@@ -15,6 +15,7 @@ from typing import Annotated, Final
 from pydantic import Field, PrivateAttr
 
 from crema.host.config_fetch import FetchConfig
+from crema.host.config_keys import keys_given
 from crema.host.config_names import DEFAULT_PACKAGES, name_mistakes, served_versions
 from crema.host.config_parts import (
     Address,
@@ -62,6 +63,9 @@ _HINTS: Final[Mapping[str, str]] = MappingProxyType(
         "coordinator.operations": 'operations: "127.0.0.1:8001"',
         "coordinator.processes": "processes: 1",
         "coordinator.log_sample": "log_sample: 0.1, or remove the line to log every request",
+        "coordinator.keys": "keys: .crema/keys.json",
+        "coordinator.hosts": "hosts: [photos.example.com]",
+        "coordinator.hosts[]": "hosts: [photos.example.com]",
         "preprocessor": "preprocessor: {replicas: 1, workers: auto}",
         "preprocessor.replicas": "replicas: 1",
         "preprocessor.workers": "workers: auto",
@@ -127,6 +131,11 @@ class ClusterConfig(Strict):
         """The packages folder (absolute)."""
         return self._path.parent / self.packages
 
+    @property
+    def keys_file(self) -> Path:
+        """The file of API keys (absolute); it need not be there."""
+        return self._path.parent / self.coordinator.keys
+
 
 @dataclass(frozen=True, slots=True)
 class ResolvedVersion:
@@ -185,8 +194,10 @@ def load_cluster(path: Path) -> ClusterConfig:
     path = Path(path).absolute()
     source = YamlSource.read(path)
     data = source.data if isinstance(source.data, dict) else {}
-    context = Reading(is_insecure=data.get("insecure") is True)
     also = [] if source.is_broken else list(name_mistakes(source, data, path.parent))
+    has_keys, wrong_keys = keys_given(source, data, path.parent)
+    also += wrong_keys
+    context = Reading(is_insecure=data.get("insecure") is True, has_keys=has_keys)
     config = read_model(source, ClusterConfig, _HINTS, context=context, raise_as=ConfigError, also=also)
     config._path, config._source = path, source
     return config

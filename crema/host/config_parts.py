@@ -20,11 +20,14 @@ from pydantic import (
     model_validator,
 )
 
+from crema.host.manifest_parts import AsTuple
 from crema.host.mistakes import Strict, refuse
 
 MAX_REPLICAS: Final = 256
+DEFAULT_KEYS: Final = ".crema/keys.json"
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%a-z]+\]|[^:\[\]\s]+):([0-9]{1,5})\Z")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?\Z")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%\Z")
 
 
@@ -33,6 +36,8 @@ class Reading:
     """What validators know besides the value: whether the file says `insecure: true`."""
 
     is_insecure: bool
+    has_keys: bool = False
+    """Whether the cluster has an API key that is valid now."""
 
 
 class Address(NamedTuple):
@@ -68,10 +73,12 @@ def parse_address(written: object) -> Address:
 
 
 def _reachable_only_here(address: Address, info: ValidationInfo) -> Address:
-    if isinstance(info.context, Reading) and not info.context.is_insecure and not address.is_loopback:
+    reading = info.context
+    if isinstance(reading, Reading) and not (reading.is_insecure or reading.has_keys or address.is_loopback):
         raise refuse(
-            "beyond loopback anyone who reaches this port may call the models, and this release has no API keys yet",
-            hint=f'"127.0.0.1:{address.port}" behind a proxy that checks keys and ends TLS, or insecure: true',
+            "beyond loopback anyone who reaches this port may call the models, and there is no valid API key",
+            hint="crema keys new --name app --scopes infer, which makes one and shows it once; "
+            f'or "127.0.0.1:{address.port}"; or insecure: true',
         )
     return address
 
@@ -83,6 +90,15 @@ Listener = Annotated[
     PlainSerializer(str, return_type=str),
 ]
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _host_name(written: object) -> object:
+    if not isinstance(written, str) or not _HOST_NAME.match(written):
+        raise refuse("must be a name without scheme and port")
+    return written
+
+
+HostName = Annotated[str, BeforeValidator(_host_name)]
 
 
 class Ports(Strict):
@@ -103,6 +119,10 @@ class CoordinatorConfig(Strict):
     """Processes on the one public port; more than one when a core is full."""
     log_sample: float = Field(default=1, ge=0, le=1)
     """The share of requests that get an event in the log; those that fail always do."""
+    keys: str = Field(default=DEFAULT_KEYS, min_length=1)
+    """The file of API keys, relative to the cluster file; `crema keys` changes it. Read `ClusterConfig.keys_file`."""
+    hosts: Annotated[tuple[HostName, ...], AsTuple] = ()
+    """Names under which callers reach listeners on loopback, besides localhost; needed where a proxy passes its own on."""
 
     @field_validator("operations")
     @classmethod

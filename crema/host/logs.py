@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Any, Final, TextIO
 
 import structlog
+
+_API_KEY: Final = re.compile(r"crema_[0-9a-f]{12}_[A-Za-z0-9_-]+")
 
 
 def configure_logs(
@@ -26,6 +29,7 @@ def configure_logs(
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
+            _blot_out_keys,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory(stream),
@@ -38,3 +42,8 @@ def configure_logs(
         stream=stream,
         format='{"level": "%(levelname)s", "logger": "%(name)s", "event": "%(message)s"}',
     )
+
+
+def _blot_out_keys(logger: Any, method: str, line: Any) -> Any:
+    """Whatever was logged by mistake: an API key does not get out."""
+    return _API_KEY.sub("crema_***", line) if "crema_" in line else line

@@ -1,4 +1,5 @@
-"""What every process of ours does to itself at start: die with its parent, keep the allocator's memory.
+"""What every process of ours does to itself at start: die with its parent, keep the allocator's memory, allow itself
+descriptors.
 
 Linux with glibc is the supported platform; where a call is missing these functions do nothing.
 """
@@ -7,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
+from contextlib import suppress
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -27,6 +30,19 @@ def raise_malloc_thresholds() -> None:
         mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
         mallopt(_M_TRIM_THRESHOLD, 256 * 1024 * 1024)
         mallopt(_M_TOP_PAD, 16 * 1024 * 1024)
+
+
+def forbid_core_dumps() -> None:
+    """A dump of this process's memory would hold photos and keys; what it starts inherits this."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many open descriptors as this process may allow itself: connections are capped at half of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def die_with_parent(parent_pid: int, signal_number: int = signal.SIGTERM) -> None:

@@ -1,8 +1,8 @@
 """The HTTP shell of each tier: routes, limits, health, problem documents. It knows no tier and no model.
 
 aiohttp's low-level server does the protocol. Around it stand what that library leaves open: a deadline for request
-headers, a cap on connections, HEAD and OPTIONS, and one shape of error for everything, the library's own refusals
-included.
+headers and one for callers who do not read, a cap on connections, HEAD and OPTIONS, and one shape of error for
+everything, the library's own refusals included.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import resource
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import struct
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import structlog
@@ -22,18 +22,34 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from crema.errors import CremaError, problem, retry_after_seconds
+from crema.host.connection_limits import ConnectionLimits
 from crema.host.metrics import CONTENT_TYPE, Metrics
 from crema.host.whole_answer import WholeAnswer
 
 MAX_LINE_BYTES: Final = 8190
 MAX_HEADERS: Final = 64
 HEADER_TIMEOUT_S: Final = 10.0
+# An answer that its caller has not taken by then is given up, and the connection with it.
+WRITE_TIMEOUT_S: Final = 10.0
+# Longer than the 60 s after which most proxies drop what is idle, so that the proxy is the one to close.
 KEEPALIVE_S: Final = 75.0
-SPARE_DESCRIPTORS: Final = 64
+CROWDED_KEEPALIVE_S: Final = 10.0
+# How long the rest of a body that was refused is read and thrown away, so that its sender gets to see why.
+LINGER_S: Final = 2.0
+SLOW_LINGER_S: Final = 0.5
+# What the kernel holds of answers to a caller who does not read (twice this, by its own count). Left to itself it
+# takes 4 MB, so that some hundred such callers could have more written in a second than the loop has time for.
+SEND_BUFFER_BYTES: Final = 128 * 1024
+_SWEEP_EVERY_S: Final = 1.0
 # instead of the library's own, which tells strangers its version
 SERVER: Final = "crema"
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+OPEN: Final = "open"
+"""The scope of a route that asks for no key."""
+UNDECLARED: Final = "undeclared"
+"""The scope of a route that says nothing: where keys are in force, none opens it."""
 
 SEGMENT: Final = web.RequestKey("segment", str)
 """The last segment of a path that matched a route ending in `/{name}`, still quoted."""
@@ -46,11 +62,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`method path → handler`. A path may end in `/{name}`: the last segment is then `request[SEGMENT]`."""
+    """`method path → handler`. A path may end in `/{name}`: the last segment is then `request[SEGMENT]`.
+
+    `scope` is what an API key must allow where the tier asks for keys.
+    """
 
     method: str
     path: str
     handler: Handler
+    scope: str = UNDECLARED
 
 
 def new_request_id() -> str:
@@ -90,42 +110,99 @@ def problem_response(
     )
 
 
-def max_connections() -> int:
-    """Half of the descriptors this process may open, the other half being for what answers the callers."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(soft // 2, soft - SPARE_DESCRIPTORS))
+def _refusal_of_connections() -> bytes:
+    """What a connection over the cap is told, without a look at its request."""
+    error = CremaError("not_ready", "too many connections are open here; come back in a second")
+    body = _encode_json(problem(error, None))
+    return (
+        b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
+        b"Server: %b\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+        % (SERVER.encode(), len(body), body)
+    )
+
+
+_REFUSAL: Final = _refusal_of_connections()
 
 
 class _Connection(web.RequestHandler):
-    """One HTTP connection: aiohttp's, plus a deadline for headers, a connection cap and our error documents."""
+    """One HTTP connection: aiohttp's, plus deadlines for headers and for reading answers, a cap on connections and our
+    error documents."""
 
-    __slots__ = ("_header_timer", "_service")
+    __slots__ = ("_address", "_header_timer", "_service", "_socket", "_write_timer")
 
     def __init__(self, service: Service, server: _Server, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self._service = service
+        self._address: str | None = None
+        # aiohttp forgets its transport when it closes it, which is not yet when the last byte has left
+        self._socket: asyncio.Transport | None = None
         self._header_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if not self._service.admit_connection():
-            self.force_close()
+    def connection_made(self, made: asyncio.BaseTransport) -> None:
+        transport = cast("asyncio.Transport", made)
+        peer = transport.get_extra_info("peername")
+        self._address = peer[0] if type(peer) is tuple else None
+        if not self._service.admit_connection(self._address):
+            transport.write(_REFUSAL)
+            transport.close()
             return
+        self._socket = transport
+        # paused means then: the kernel takes no more, because the caller does not
+        transport.set_write_buffer_limits(high=0)
+        super().connection_made(made)
         self._header_timer = self._loop.call_later(HEADER_TIMEOUT_S, self._headers_too_slow)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._service.connection_ended()
+        if self._socket is None:
+            return
+        self._socket = None
+        self._service.connection_ended(self._address)
         self._stop_header_timer()
+        self._stop_write_timer()
         super().connection_lost(exc)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last request is answered and the next is not here."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def idle_s(self, now: float) -> float:
+        """How long a connection that has been used asks nothing; 0 while it does. `now` is the loop's time."""
+        if self._request_count and self._header_timer is None and self.is_waiting:
+            return now - (self._next_keepalive_close_time - KEEPALIVE_S)
+        return 0.0
 
     def data_received(self, data: bytes) -> None:
         before = self._request_count
         super().data_received(data)
         if self._request_count != before:
             self._stop_header_timer()
-        elif self._header_timer is None and self._current_request is None and not self._messages and data:
+        elif self._header_timer is None and self.is_waiting and data:
             # bytes between two requests that are not yet a request: the next one's headers have begun
             self._header_timer = self._loop.call_later(HEADER_TIMEOUT_S, self._headers_too_slow)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_timer = self._loop.call_later(WRITE_TIMEOUT_S, self._reads_too_slowly)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_write_timer()
+
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _reads_too_slowly(self) -> None:
+        self._write_timer = None
+        if self._socket is not None:
+            # with a reset, or the kernel would go on offering what it has taken, for minutes
+            self._socket.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            self._socket.abort()
 
     def _stop_header_timer(self) -> None:
         if self._header_timer is not None:
@@ -163,16 +240,16 @@ class _Server(web.Server):
 class Service:
     """An HTTP listener with a fixed route table.
 
-    With `cancels_handlers`, a client that leaves cancels its handler. `connection_cap` of None is taken from the
-    descriptor limit.
+    With `cancels_handlers`, a client that leaves cancels its handler. `connection_cap` bounds the connections further
+    than the descriptor limit does.
     """
 
     def __init__(
-        self, routes: Sequence[Route], *, cancels_handlers: bool = False, connection_cap: int | None = None
+        self, routes: Iterable[Route], *, cancels_handlers: bool = False, connection_cap: int | None = None
     ) -> None:
         self.is_draining = False
-        self._cap = max_connections() if connection_cap is None else connection_cap
-        self._connections = 0
+        self._limits = ConnectionLimits(connection_cap)
+        self._sweep: asyncio.TimerHandle | None = None
         self._cancels_handlers = cancels_handlers
         self._exact: dict[str, dict[str, Handler]] = {}
         self._prefixed: dict[str, tuple[str, dict[str, Handler]]] = {}
@@ -207,13 +284,16 @@ class Service:
             max_field_size=MAX_LINE_BYTES,
             max_headers=MAX_HEADERS,
             auto_decompress=False,
-            lingering_time=2.0,
+            lingering_time=LINGER_S,
         )
         loop = asyncio.get_running_loop()
         if listening is not None:
             self._listener = await loop.create_server(self._server, sock=listening, backlog=1024)
         else:
             self._listener = await loop.create_server(self._server, host, port, backlog=1024)
+        for listener in self._listener.sockets:
+            # accepted sockets inherit it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         return int(self._listener.sockets[0].getsockname()[1])
 
     def stop_listening(self) -> None:
@@ -225,20 +305,42 @@ class Service:
         """Take no new connections, let requests in flight finish within `timeout_s`, then close everything."""
         self.is_draining = True
         self.stop_listening()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
         if self._server is not None:
             self._server.pre_shutdown()
             await self._server.shutdown(timeout_s)
 
     # -- connections -----------------------------------------------------------------------------------------------
 
-    def admit_connection(self) -> bool:
-        """Count a connection in; False when there are too many."""
-        self._connections += 1
-        return self._connections <= self._cap
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return self._limits.count
 
-    def connection_ended(self) -> None:
-        """Count a connection out."""
-        self._connections -= 1
+    def admit_connection(self, address: str | None) -> bool:
+        """Count a connection in; False when there are too many, in all or from its address."""
+        is_admitted = self._limits.admit(address)
+        if self._sweep is None and self._limits.is_crowded:
+            self._sweep = asyncio.get_running_loop().call_later(_SWEEP_EVERY_S, self._close_idle)
+        return is_admitted
+
+    def connection_ended(self, address: str | None) -> None:
+        """Count a connection out that was admitted."""
+        self._limits.leave(address)
+
+    def _close_idle(self) -> None:
+        """While there is a crowd, whoever asks nothing for ten seconds makes room."""
+        self._sweep = None
+        if self._server is None or not self._limits.is_crowded:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in self._server.connections:
+            if isinstance(connection, _Connection) and connection.idle_s(now) > CROWDED_KEEPALIVE_S:
+                connection.force_close()
+        self._sweep = loop.call_later(_SWEEP_EVERY_S, self._close_idle)
 
     # -- requests --------------------------------------------------------------------------------------------------
 
@@ -262,7 +364,13 @@ class Service:
         return methods
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        is_last = not _is_framed_plainly(request)
         try:
+            if is_last:
+                raise CremaError(
+                    "invalid_request",
+                    "this way to frame a request is not taken; send Content-Length or Transfer-Encoding: chunked alone",
+                )
             methods = self._find(request)
             if methods is None:
                 raise CremaError(
@@ -284,10 +392,15 @@ class Service:
             response = problem_response(
                 CremaError("internal", "an unexpected error; it is logged under this request id"), request_id
             )
-        if self.is_draining:
+        if is_last or self.is_draining or not request.content.is_eof() or "Upgrade" in request.headers:
+            # What is left of a body that was not wanted is no next request, and after an upgrade (which is never
+            # taken) the parser reads none: the connection ends with this answer.
             response.force_close()
         if type(response) is WholeAnswer:
             return response
+        if response.status == 408:
+            # long enough for the answer to be read before the rest of the body meets a closed door, and no longer
+            request.protocol._lingering_time = SLOW_LINGER_S
         headers = response.headers
         headers["Server"] = SERVER
         if "X-Request-Id" not in headers:
@@ -328,6 +441,15 @@ class Service:
         return problem_response(error, request_id)
 
 
+def _is_framed_plainly(request: web.BaseRequest) -> bool:
+    """Whether where the request ends is beyond doubt.
+
+    A coding below `chunked` would reach a handler undecoded, and what follows a CONNECT is no HTTP.
+    """
+    coding = request.headers.get("Transfer-Encoding")
+    return (coding is None or coding.strip().lower() == "chunked") and request.method != "CONNECT"
+
+
 def health_routes(is_ready: Callable[[], tuple[bool, dict[str, Any]]]) -> list[Route]:
     """`/livez` and `/readyz`. `is_ready` gives the answer and further members of its body. Neither passes a gate."""
 
@@ -338,7 +460,7 @@ def health_routes(is_ready: Callable[[], tuple[bool, dict[str, Any]]]) -> list[R
         ready, more = is_ready()
         return json_response({"ready": ready, **more}, status=200 if ready else 503)
 
-    return [Route("GET", "/livez", livez), Route("GET", "/readyz", readyz)]
+    return [Route("GET", "/livez", livez, OPEN), Route("GET", "/readyz", readyz, OPEN)]
 
 
 def metrics_route(metrics: Metrics, refresh: Callable[[], None] = lambda: None) -> Route:
@@ -348,4 +470,4 @@ def metrics_route(metrics: Metrics, refresh: Callable[[], None] = lambda: None) 
         refresh()
         return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
-    return Route("GET", "/metrics", render)
+    return Route("GET", "/metrics", render, "metrics")

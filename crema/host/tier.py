@@ -17,7 +17,12 @@ from typing import Final
 import uvloop
 
 from crema.host.logs import configure_logs
-from crema.host.process import die_with_parent, raise_malloc_thresholds
+from crema.host.process import (
+    die_with_parent,
+    forbid_core_dumps,
+    raise_descriptor_limit,
+    raise_malloc_thresholds,
+)
 
 TOKEN_VARIABLE: Final = "CREMA_CLUSTER_TOKEN"
 
@@ -75,14 +80,14 @@ def cluster_token() -> str | None:
 
 
 def check_listeners(
-    args: argparse.Namespace, addresses: list[tuple[str, int]], *, secret: str | None, how: str
+    args: argparse.Namespace, addresses: list[tuple[str, int]], *, has_secret: bool, how: str
 ) -> None:
     """End the process, with a reason, when an address lies beyond loopback and there is no secret to ask callers for.
 
     `how` says how to make one.
     """
     for host, port in addresses:
-        if not (is_loopback(host) or secret is not None or args.insecure):
+        if not (is_loopback(host) or has_secret or args.insecure):
             raise SystemExit(
                 f"refusing to listen on {host}:{port}: beyond loopback anyone who reaches it may call the models\n"
                 f"  try: {how}, listen on 127.0.0.1, or pass --insecure"
@@ -117,6 +122,8 @@ def run(tier: str, args: argparse.Namespace, main: Callable[[Stop], Awaitable[No
     if args.parent_pid is not None:
         die_with_parent(args.parent_pid)
     raise_malloc_thresholds()
+    forbid_core_dumps()
+    raise_descriptor_limit()
     configure_logs(tier, args.log_level, bound)
 
     async def live() -> None:

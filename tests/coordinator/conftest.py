@@ -14,6 +14,7 @@ import pytest
 from coordinator.api_v1 import STICKY
 from coordinator.app import App
 from coordinator.journal import Journal
+from coordinator.keys import KeyRing
 from tests.coordinator.stub_tiers import (
     JPEG,
     StubMinion,
@@ -43,7 +44,7 @@ PARAMS = {
 class Cluster:
     """Three models (tags in three versions) behind one coordinator."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: KeyRing | None = None) -> None:
         self.routing = folder / "routing.json"
         self.preprocessor = StubPreprocessor()
         self.tags = StubMinion("tags", "3.1", lambda header, payload: ok(TAGS))
@@ -51,7 +52,7 @@ class Cluster:
         self.score = StubMinion("aesthetics", "2.4", lambda header, payload: ok({"score": 0.731}))
         self.caption = StubMinion("captions", "1.4", lambda header, payload: ok(CAPTION))
         self.log = io.StringIO()
-        self.app = App(self.routing, journal=Journal("coordinator", stream=self.log))
+        self.app = App(self.routing, journal=Journal("coordinator", stream=self.log), keys=keys)
         self.url = ""
         self.operations_url = ""
         self.defaults = ["tags", "aesthetics", "captions"]

@@ -152,6 +152,17 @@ async def test_an_upload_below_the_rate_is_too_slow(
     assert headers["content-type"] == "application/problem+json"
 
 
+async def test_an_upload_that_stands_still_is_too_slow_however_much_came_before(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body_module, "STALL_S", 0.2)
+    started = time.monotonic()
+    status, _, problem = await raw(cluster, post(10_000_000), JPEG + bytes(5_000_000))
+    assert (status, problem["code"]) == (408, "upload_too_slow")
+    assert time.monotonic() - started < 2
+    assert cluster.app.gate.bytes == 0
+
+
 @pytest.mark.usefixtures("quick")
 async def test_an_upload_above_the_rate_still_ends_in_time(cluster: Cluster) -> None:
     status, _, problem = await raw(cluster, post(100_000), *[JPEG * 4] * 12, pause_s=0.04)

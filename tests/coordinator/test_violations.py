@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.violations import MAX_LISTED, Violations, closest, pointer, shown
+from coordinator.violations import MAX_LISTED, Violations, closest, invalid, pointer, shown
 from crema.errors import CremaError
 
 
@@ -75,3 +75,14 @@ def test_values_are_shown_as_the_caller_wrote_them(value: object, text: str) -> 
 
 def test_a_long_value_is_cut() -> None:
     assert len(shown("x" * 10_000)) <= 60
+
+
+def test_a_name_without_end_or_with_control_characters_is_not_sent_back_as_it_is() -> None:
+    violations = Violations()
+    violations.unknown(("a" * 5_000_000,), ("models",))
+    violations.unknown(("b\x00\n" + "é" * 200,), ("models",))
+    error = violations.error()
+    assert len(error.message) < 400
+    assert error.extra["errors"][0]["pointer"] == "/" + "a" * 99 + "…"
+    assert error.extra["errors"][1]["pointer"].startswith("/b\x00\n")
+    assert invalid(("b\x00\n",), "is wrong").message == "/b\\x00\\n: is wrong"

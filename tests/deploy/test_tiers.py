@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from crema.host.config import Address, FetchConfig, Ports
+from crema.host.config import Address, ClusterConfig, CoordinatorConfig, FetchConfig, Ports
 from deploy.child import Command
 from deploy.gpus import Placement
 from deploy.tiers import (
     SharedDoor,
     Surroundings,
     bench_command,
+    coordinator_arguments,
     coordinator_command,
     minion_command,
     preprocessor_command,
@@ -55,10 +56,10 @@ def test_what_may_be_fetched_is_handed_over_only_where_fetching_is_switched_on()
 
 
 def test_a_coordinator_takes_urls_only_where_fetching_is_switched_on() -> None:
-    address = Address("127.0.0.1", 0)
-    off = coordinator_command(Path("/r.json"), address, address, 1.0, AROUND)
-    on = coordinator_command(Path("/r.json"), address, address, 1.0, AROUND, can_fetch=True)
-    assert ("--fetch" in off.argv, "--fetch" in on.argv) == (False, True)
+    assert "--fetch" not in coordinator_arguments(ClusterConfig())
+    assert "--fetch" in coordinator_arguments(
+        ClusterConfig(fetch=FetchConfig(enabled=True, hosts=("a.example",)))
+    )
 
 
 def test_inner_ports_are_free_ones_on_loopback_unless_they_are_fixed() -> None:
@@ -86,9 +87,9 @@ def test_warm_up_tensors_are_handed_over_when_there_are_any() -> None:
     assert option(minion(Ports(), warmup=Path("/w.npz")), "--warmup") == "/w.npz"
 
 
-def coordinator(log_sample: float = 1, door: SharedDoor | None = None) -> Command:
+def coordinator(door: SharedDoor | None = None) -> Command:
     listen, operations = Address("127.0.0.1", 8000), Address("127.0.0.1", 8001)
-    return coordinator_command(Path("/r.json"), listen, operations, log_sample, AROUND, door)
+    return coordinator_command(Path("/r.json"), listen, operations, AROUND, (), door)
 
 
 def test_a_coordinator_alone_listens_for_itself() -> None:
@@ -108,8 +109,9 @@ def test_one_of_several_coordinators_inherits_the_listeners_and_the_folder_of_th
 
 
 def test_a_sample_of_the_log_is_handed_over_when_it_is_one() -> None:
-    assert "--log-sample" not in coordinator().argv
-    assert option(coordinator(log_sample=0.1), "--log-sample") == "0.1"
+    assert "--log-sample" not in coordinator_arguments(ClusterConfig())
+    sampled = coordinator_arguments(ClusterConfig(coordinator=CoordinatorConfig(log_sample=0.1)))
+    assert sampled[sampled.index("--log-sample") + 1] == "0.1"
 
 
 def test_children_write_bytecode_and_keep_their_temporary_files_together(

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-POLICIES = {"minion.batcher", "minion.cost_curve", "minion.gate", "minion.in_flight"}
+POLICIES = {
+    *("coordinator.ejection", "coordinator.replica", "coordinator.router", "coordinator.second_try"),
+    *("minion.batcher", "minion.cost_curve", "minion.gate", "minion.in_flight"),
+}
 
 
 def imported(path: Path) -> Iterator[str]:

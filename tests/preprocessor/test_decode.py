@@ -19,6 +19,8 @@ from preprocessor.decode import Decoded, ImageInfo, decode
 from preprocessor.spec import FILTERS, Filter, Spec
 from preprocessor.transforms import plan
 from tests.preprocessor import image_files as f
+from tests.preprocessor.crafted_cases import CRAFTED
+from tests.preprocessor.foreign_cases import FOREIGN
 from tests.preprocessor.image_cases import GIF, JPEG, OTHER, WEBP, Bad, Case, Good
 from tests.preprocessor.png_cases import PNG
 
@@ -33,7 +35,7 @@ SEEDS = [
     f.saved(f.quadrants(), "WEBP"),
 ]
 SMOOTH: tuple[Filter, ...] = ("bilinear", "hamming", "bicubic", "lanczos")
-CASES = [*JPEG, *WEBP, *GIF, *PNG, *OTHER]
+CASES = [*JPEG, *WEBP, *GIF, *PNG, *OTHER, *FOREIGN, *CRAFTED]
 
 
 @pytest.fixture

@@ -38,13 +38,14 @@ Told = Callable[[bytes], tuple[int, Any, dict[str, str]]]
 
 
 class FakeApi:
-    """What was asked of it: `queries` in the order of arrival; `photos`, `connections` likewise."""
+    """What was asked of it: `queries` in the order of arrival; `photos`, `headers`, `connections` likewise."""
 
     def __init__(self) -> None:
         self.url = ""
         self.tell: Told = lambda photo: (200, ANSWER, {})
         self.queries: list[dict[str, list[str]]] = []
         self.photos: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
         self.connections: set[Any] = set()
 
 
@@ -58,6 +59,7 @@ def fake_api() -> Iterator[FakeApi]:
 
         def do_POST(self) -> None:
             api.queries.append(parse_qs(urlsplit(self.path).query))
+            api.headers.append(dict(self.headers))
             api.connections.add(self.client_address)
             photo = self.rfile.read(int(self.headers["Content-Length"]))
             api.photos.append(photo)

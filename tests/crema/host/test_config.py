@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from crema.host.config import Address, ConfigError, ResolvedCluster, load_cluster, resolve_cluster
+from crema.host.key_file import KeyFile
 
 GOOD = """\
 coordinator: {listen: "127.0.0.1:8000", operations: "127.0.0.1:8001", processes: 1}
@@ -97,8 +99,9 @@ MISTAKES = {
         '"127.0.0.1:8000"',
         '"0.0.0.0:8000"',
         "cluster.yaml:1:15: coordinator.listen: beyond loopback anyone who reaches this port may call the models,"
-        ' and this release has no API keys yet (got "0.0.0.0:8000")'
-        '\n  try: "127.0.0.1:8000" behind a proxy that checks keys and ends TLS, or insecure: true',
+        ' and there is no valid API key (got "0.0.0.0:8000")'
+        "\n  try: crema keys new --name app --scopes infer, which makes one and shows it once;"
+        ' or "127.0.0.1:8000"; or insecure: true',
     ),
     "one address for both listeners": (
         '"127.0.0.1:8001"',
@@ -384,7 +387,7 @@ def test_loopback_listens_without_keys(folder: Path, address: str) -> None:
 
 @pytest.mark.parametrize("address", ["192.168.1.4:80", "[::]:8000", "example.com:80"])
 def test_other_addresses_need_keys(folder: Path, address: str) -> None:
-    assert "has no API keys yet" in refused(folder, GOOD.replace("127.0.0.1:8000", address))
+    assert "there is no valid API key" in refused(folder, GOOD.replace("127.0.0.1:8000", address))
 
 
 def test_two_free_ports_are_not_one_address(folder: Path) -> None:
@@ -407,3 +410,32 @@ def test_a_minimum_alone_is_also_the_maximum(folder: Path) -> None:
 def test_the_file_of_this_repository_has_no_mistakes() -> None:
     config = load_cluster(Path(__file__).parents[3] / "cluster.yaml")
     assert config.default_models == ("tags", "aesthetics", "captions")
+
+
+def test_a_valid_key_allows_a_listener_beyond_loopback_and_an_expired_one_does_not(folder: Path) -> None:
+    text = GOOD.replace("127.0.0.1:8000", "0.0.0.0:8000")
+    file = KeyFile(folder / ".crema" / "keys.json")
+    file.new("old", ["infer"], datetime(2020, 1, 1, tzinfo=UTC), lasts=timedelta(days=1))
+    assert "there is no valid API key" in refused(folder, text)
+    file.new("app", ["infer"], datetime(2020, 1, 1, tzinfo=UTC))
+    assert load_cluster(written(folder, text)).keys_file == file.path
+
+
+def test_a_file_of_keys_that_is_named_must_be_there(folder: Path) -> None:
+    text = GOOD.replace("processes: 1}", "processes: 1, keys: secrets/keys.json}")
+    assert "coordinator.keys: there is no such file of keys" in refused(folder, text)
+    KeyFile(folder / "secrets" / "keys.json").new("app", ["infer"], datetime(2020, 1, 1, tzinfo=UTC))
+    load_cluster(written(folder, text))
+
+
+def test_a_file_of_keys_that_others_may_read_is_a_mistake_of_the_cluster(folder: Path) -> None:
+    file = KeyFile(folder / ".crema" / "keys.json")
+    file.new("app", ["infer"], datetime(2020, 1, 1, tzinfo=UTC))
+    file.path.chmod(0o644)
+    assert "chmod 600" in refused(folder, GOOD)
+
+
+@pytest.mark.parametrize("host", ["http://example.com", "a b", "example.com:80", "", "*.example.com"])
+def test_a_host_is_a_name_alone(folder: Path, host: str) -> None:
+    text = GOOD.replace("processes: 1}", f'processes: 1, hosts: ["{host}"]}}')
+    assert "must be a name without scheme and port" in refused(folder, text)

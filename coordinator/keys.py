@@ -1,0 +1,233 @@
+"""Keys: who calls. Follows the file of API keys, recognises callers by their headers, and guards routes by scope.
+
+A request is refused before its body is read. Whether a key is unknown, wrong, expired or revoked makes no difference to
+what its caller is told. Once there was a file, nothing is open any more: a file that vanishes leaves no valid key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from coordinator.gate import Holding
+from coordinator.quota import Quota
+from crema.errors import CremaError
+from crema.host.key_file import ApiKey, KeyFileError, Keys, Scope, read_keys
+from crema.host.service import OPEN, Route, problem_response, request_id_of
+
+WATCH_EVERY_S: Final = 1.0
+MAX_KNOWN_HOSTS: Final = 64
+# What browsers cannot send across origins without asking first; admin routes want it.
+ADMIN_HEADER: Final = "X-Crema-Admin"
+
+log = structlog.get_logger(__name__)
+
+
+class Account:
+    """What the keys of one name share."""
+
+    __slots__ = ("holding", "name", "quota")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.quota = Quota(name)
+        self.holding = Holding()
+
+
+class Caller:
+    """Whoever showed a valid key."""
+
+    __slots__ = ("account", "scopes")
+
+    def __init__(self, account: Account, scopes: tuple[Scope, ...]) -> None:
+        self.account = account
+        self.scopes = scopes
+
+
+CALLER: Final = web.RequestKey("caller", Caller)
+
+
+class KeyRing:
+    """The keys in force. `run()` follows the file until it is cancelled. Without a path there are none, for good."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.is_open = True
+        """Whether no keys are in force, so that whoever reaches the listener may call."""
+        self._path = path
+        self._keys = Keys()
+        self._accounts: dict[str, Account] = {}
+        self._seen: object = None
+
+    def read(self) -> None:
+        """Put the file in force. Raises KeyFileError; then, and while it is not there, what was in force changes nothing
+        for the better: a file that vanished leaves no valid key."""
+        if self._path is None:
+            return
+        self._seen = _stamp(self._path)
+        try:
+            keys = read_keys(self._path)
+        except FileNotFoundError:
+            if self.is_open:
+                return
+            log.error("keys_vanished", path=str(self._path))
+            keys = Keys()
+        self.is_open = False
+        self._keys = keys
+        for key in sorted(keys.records, key=lambda each: each.created):
+            # the newest active key of a name says what all of it may use
+            if key.is_active(_now()):
+                quota = self.account(key.name).quota
+                quota.rate_per_s, quota.concurrency = key.rate_per_s, key.concurrency
+        log.info("keys_in_force", active=len(keys.active(_now())), records=len(keys.records))
+
+    async def run(self) -> None:
+        """Look again every second. A file that is broken leaves the keys before it in force, and is logged."""
+        while self._path is not None:
+            await asyncio.sleep(WATCH_EVERY_S)
+            if await asyncio.to_thread(_stamp, self._path) != self._seen:
+                try:
+                    self.read()
+                except KeyFileError as error:
+                    log.error("keys_not_read", problem=str(error))
+
+    def account(self, name: str) -> Account:
+        """What the keys of that name share."""
+        found = self._accounts.get(name)
+        if found is None:
+            found = self._accounts[name] = Account(name)
+        return found
+
+    def recognise(self, headers: Mapping[str, str]) -> Caller:
+        """Who shows a key in `Authorization: Bearer …` or `X-API-Key`. Raises CremaError `unauthenticated`."""
+        written = headers.get("Authorization")
+        shown = written[7:].strip() if written is not None and written[:7].lower() == "bearer " else None
+        if shown is None:
+            shown = headers.get("X-API-Key")
+        if shown is None:
+            raise CremaError(
+                "unauthenticated",
+                "send an API key as `Authorization: Bearer crema_…`; whoever runs this cluster makes one: crema keys new",
+            )
+        key: ApiKey | None = self._keys.find(shown)
+        if key is None or not key.is_active(_now()):
+            raise CremaError(
+                "unauthenticated",
+                "this API key is not valid; ask whoever runs this cluster for one: crema keys new",
+            )
+        return Caller(self.account(key.name), key.scopes)
+
+
+class Guard:
+    """Lets through to a listener's routes who has their scope. `refused(request, error)` is told of everybody else."""
+
+    def __init__(
+        self,
+        ring: KeyRing,
+        hosts: Iterable[str] = (),
+        refused: Callable[[web.BaseRequest, CremaError], None] | None = None,
+    ) -> None:
+        """`hosts` are names besides `localhost` under which callers may reach a listener on loopback."""
+        self.listens_here_only = True
+        """Whether the listener is on loopback."""
+        self._hosts = frozenset(host.lower() for host in hosts)
+        # `Host` headers that were found in order: nearly all callers send the same
+        self._known: set[str] = set()
+        self._ring = ring
+        self._refused = refused
+
+    def guarded(self, route: Route) -> Route:
+        """The route, with its scope asked for before its handler begins."""
+        handler, scope = route.handler, route.scope
+
+        def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+            try:
+                self.check(request, scope)
+            except CremaError as error:
+                return self._refuse(request, error)
+            return handler(request)
+
+        return Route(route.method, route.path, handle, scope)
+
+    def check(self, request: web.BaseRequest, scope: Scope | str) -> None:
+        """Raises CremaError `unauthenticated` or `forbidden`. Whoever gets past with a key is `request[CALLER]`."""
+        if scope == "admin" and ADMIN_HEADER not in request.headers:
+            raise CremaError(
+                "forbidden",
+                f"an admin call carries the header {ADMIN_HEADER}: 1, so that no web page can make it",
+            )
+        if self._ring.is_open:
+            if self.listens_here_only:
+                host = request.headers.get("Host", "")
+                if host not in self._known:
+                    self._check_host(host)
+            return
+        if scope == OPEN or (scope == "metrics" and self.listens_here_only):
+            return
+        caller = self._ring.recognise(request.headers)
+        if scope not in caller.scopes:
+            raise needs_scope(scope, f"{request.method} {request.rel_url.raw_path[:200]}")
+        request[CALLER] = caller
+
+    def _check_host(self, host: str) -> None:
+        """Without keys, loopback alone keeps strangers out: a web page that has its own name resolve to this machine
+        must not get in. It cannot do so with an address or with a name of one word."""
+        name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+        if is_safe_name(name) or name.lower() in self._hosts:
+            if len(self._known) < MAX_KNOWN_HOSTS:
+                self._known.add(host)
+            return
+        raise CremaError(
+            "forbidden",
+            f"this listener is not called {name[:100]!r}; call it by its address, or list the name in coordinator.hosts",
+        )
+
+    async def _refuse(self, request: web.BaseRequest, error: CremaError) -> web.StreamResponse:
+        if self._refused is not None:
+            self._refused(request, error)
+        headers = {"WWW-Authenticate": 'Bearer realm="crema"'} if error.status == 401 else {}
+        response = problem_response(error, request_id_of(request), headers)
+        if not request.content.is_eof():
+            # a body that nobody reads: the connection ends with this answer
+            response.force_close()
+        return response
+
+
+def needs_scope(scope: str, what: str) -> CremaError:
+    """The refusal of a valid key that lacks a scope."""
+    return CremaError(
+        "forbidden", f"{what} needs a key with the scope {scope}; make one: crema keys new --scopes {scope}"
+    )
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether a name in a `Host` header is one that no stranger can have resolve as they like: an address, one word
+    (`localhost`, a container's name), or below `localhost`."""
+    name = name.lower().removesuffix(".")
+    return "." not in name or name[:1] == "[" or name.endswith(".localhost") or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _stamp(path: Path) -> object:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,179 @@
+"""Slow, idle and too many connections: each is closed in its time, and who asks properly does not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import pytest
+
+from crema.host import service as service_module
+from tests.crema.host.small_service import running, statuses
+
+TCP_ESTABLISHED = 1
+GET = b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = GET[:-2] + b"Connection: close\r\n\r\n"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same rules with shorter times."""
+    monkeypatch.setattr(service_module, "HEADER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(service_module, "WRITE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(service_module, "CROWDED_KEEPALIVE_S", 0.1)
+    monkeypatch.setattr(service_module, "_SWEEP_EVERY_S", 0.05)
+
+
+async def test_a_connection_over_the_cap_is_told_503_and_closed() -> None:
+    async with running(connection_cap=32) as small:
+        held = [await small.connect(f"127.0.0.{2 + n % 4}") for n in range(32)]
+        await small.until(32)
+        answer = await small.ask(b"")
+        assert statuses(answer) == [503]
+        assert b'"code":"not_ready"' in answer
+        assert b"Retry-After: 1\r\n" in answer
+        held.pop()[1].close()
+        await small.until(31)
+        assert statuses(await small.ask(LAST)) == [200]
+        for _, writer in held:
+            writer.close()
+
+
+async def test_one_address_cannot_take_every_connection() -> None:
+    async with running(connection_cap=40) as small:
+        held = [await small.connect() for _ in range(20)]
+        await small.until(20)
+        assert statuses(await small.ask(b"")) == [503]
+        reader, writer = await small.connect("127.0.0.2")
+        writer.write(LAST)
+        async with asyncio.timeout(5):
+            assert statuses(await reader.read()) == [200]
+        for _, each in [*held, (reader, writer)]:
+            each.close()
+
+
+@pytest.mark.parametrize("sent", [b"", GET[:20], GET, GET + GET[:20]])
+@pytest.mark.usefixtures("quick")
+async def test_headers_that_do_not_end_are_closed(sent: bytes) -> None:
+    async with running() as small:
+        began = time.monotonic()
+        reader, writer = await small.connect()
+        writer.write(sent)
+        if sent == GET:
+            await reader.readuntil(b"}")
+            writer.write(GET[:20])
+        async with asyncio.timeout(5 if sent == GET[:20] or not sent or sent == GET else 1):
+            if sent == GET + GET[:20]:
+                # the rest of the answer's time is the next headers' own
+                await reader.readuntil(b"}")
+                writer.write(b"X")
+            await reader.read()
+        assert 0.15 < time.monotonic() - began < 2
+        writer.close()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_headers_that_come_byte_by_byte_have_no_longer() -> None:
+    async with running() as small:
+        reader, writer = await small.connect()
+
+        async def trickle() -> None:
+            for byte in GET * 10:
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0.02)
+
+        task = asyncio.create_task(trickle())
+        async with asyncio.timeout(2):
+            assert await reader.read() == b""
+        task.cancel()
+        writer.close()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_body_may_take_longer_than_headers_may() -> None:
+    async with running() as small:
+        reader, writer = await small.connect()
+        writer.write(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n")
+        for _ in range(12):
+            writer.write(b"x")
+            await asyncio.sleep(0.04)
+        async with asyncio.timeout(5):
+            assert await reader.readuntil(b"}") != b""
+        writer.close()
+
+
+async def _who_does_not_read(port: int, data: bytes) -> socket.socket:
+    """A caller with a small window that sends and then reads nothing."""
+    caller = socket.socket()
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    caller.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(caller, ("127.0.0.1", port))
+    await loop.sock_sendall(caller, data)
+    return caller
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
+@pytest.mark.usefixtures("quick")
+async def test_a_caller_who_does_not_read_is_given_up(more: bytes) -> None:
+    async with running() as small:
+        caller = await _who_does_not_read(small.port, b"GET /large HTTP/1.1\r\nHost: x\r\n" + more + b"\r\n")
+        await small.until(1)
+        began = time.monotonic()
+        await small.until(0)
+        assert 0.1 < time.monotonic() - began < 2
+        assert caller.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != TCP_ESTABLISHED
+        caller.close()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_requests_in_a_row_whose_answers_nobody_reads_are_given_up() -> None:
+    async with running() as small:
+        caller = await _who_does_not_read(small.port, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        await small.until(1)
+        await small.until(0)
+        assert small.seen.count("/large") <= 3
+        caller.close()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_caller_who_reads_slowly_but_in_time_gets_everything() -> None:
+    async with running() as small:
+        caller = await _who_does_not_read(small.port, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0.05)
+        received = 0
+        async with asyncio.timeout(5):
+            while received < 4 * 2**20:
+                received += len(await loop.sock_recv(caller, 2**20))
+        caller.close()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_in_a_crowd_the_idle_make_room() -> None:
+    async with running(connection_cap=40) as small:
+        idle = [await small.connect(f"127.0.0.{2 + n % 2}") for n in range(20)]
+        for reader, writer in idle:
+            writer.write(GET)
+            await reader.readuntil(b"}")
+        async with asyncio.timeout(5):
+            # the first to become idle; once it is gone there may be no crowd any more
+            await idle[0][0].read()
+        assert small.service.connections < 20
+        for _, writer in idle:
+            writer.close()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_without_a_crowd_the_idle_are_kept() -> None:
+    async with running(connection_cap=40) as small:
+        reader, writer = await small.connect()
+        writer.write(GET)
+        await reader.readuntil(b"}")
+        await asyncio.sleep(0.4)
+        assert small.service.connections == 1
+        writer.write(GET)
+        async with asyncio.timeout(5):
+            await reader.readuntil(b"}")
+        writer.close()
