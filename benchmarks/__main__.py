@@ -16,6 +16,8 @@ ALL = (
     "merged_call",
     "processes",
     "decode",
+    "preprocess",
+    "tags_over_http",
     "minion_cpu",
     "efficiency",
     "cpu_preset",

@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.decode [PHOTO.jpg ...] [--rounds 7] [--filter bilinear]
 
 Needs Pillow; simplejpeg, opencv-python-headless and pyvips are measured when they are installed and skipped by name when
-not (`uv pip install simplejpeg opencv-python-headless pyvips pyvips-binary`). Photos given are scaled to 640x480,
+not (`uv pip install simplejpeg opencv-python-headless 'pyvips[binary]'`). Photos given are scaled to 640x480,
 1600x1200 and 4032x3024 and saved as JPEG, quality 90, 4:2:0; without photos the largest of `samples/` is used, tiled
 up, which is no photograph at 12 megapixels: read the PSNR of such a run with that in mind. One thread each, CPU time.
 """

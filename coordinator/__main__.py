@@ -10,7 +10,9 @@ from pathlib import Path
 from coordinator.app import App, SharedListeners
 from coordinator.journal import Journal
 from coordinator.keys import KeyRing
+from coordinator.media import switch_on
 from coordinator.visit import TIER
+from crema.host.image_signatures import image_formats
 from crema.host.key_file import KeyFileError
 from crema.host.tier import (
     Stop,
@@ -78,6 +80,13 @@ def main() -> None:
         "--fetch", action="store_true", help="the preprocessors fetch images by URL: `image.url` is taken"
     )
     parser.add_argument(
+        "--formats",
+        type=image_formats,
+        default=(),
+        metavar="NAME,…",
+        help="image formats that its preprocessors read beside JPEG, PNG, WebP and GIF: avif, bmp, heic, tiff",
+    )
+    parser.add_argument(
         "--keys",
         type=Path,
         metavar="FILE",
@@ -94,6 +103,7 @@ def main() -> None:
         "--processes", type=int, default=1, metavar="N", help="of this coordinator, on one port; default: 1"
     )
     args = parser.parse_args()
+    switch_on(args.formats)
     keys = keys_of(args.keys)
     check_listeners(
         args,

@@ -96,6 +96,8 @@ class Served:
                 "fit": spec.get("fit", "cover"),
                 "filter": spec.get("filter", "bilinear"),
             }
+            if spec.get("colour", "rgb") != "rgb":
+                self.spec["colour"] = spec["colour"]
 
     @property
     def open_peers(self) -> list[Peer]:

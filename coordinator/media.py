@@ -5,9 +5,12 @@ Looks at signatures only. Whether an image can be decoded is the preprocessor's 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from crema.errors import CremaError
+from crema.host.image_signatures import accepted, optional_format, switched_off
+from crema.names import OptionalFormat
 
 MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
 """The limit of one image, whichever way it came."""
@@ -24,9 +27,9 @@ _MAP_BYTES: Final = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 
 # first bytes of what is often sent and not taken: (offset, bytes, what it is)
 _FOREIGN: Final = (
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (0, b"BM", "BMP"),
+    (0, b"II+\0", "BigTIFF"),
+    (0, b"MM\0+", "BigTIFF"),
+    (0, b"BM", "no kind of BMP that is known"),
     (0, b"\0\0\1\0", "an icon"),
     (0, b"\0\0\0\x0cjP", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -38,17 +41,28 @@ _FOREIGN: Final = (
     (0, b"<?xml", "XML or SVG"),
     (0, b"qoif", "QOI"),
 )
-_HEIC_BRANDS: Final = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
-_AVIF_BRANDS: Final = frozenset((b"avif", b"avis"))
-_TAKEN: Final = "send JPEG, PNG, WebP or GIF"
+# which formats this process takes beside the four: a fact of the cluster, said once at start (`switch_on`)
+_switched_on: frozenset[OptionalFormat] = frozenset()
+
+
+def switch_on(formats: Iterable[OptionalFormat]) -> None:
+    """From now on this process takes images of these formats too. To be called before it listens."""
+    global _switched_on
+    _switched_on = frozenset(formats)
+
+
+def _advice() -> str:
+    return f"send {accepted(_switched_on, 'or')}"
 
 
 def is_image(data: bytes | memoryview) -> bool:
-    """Whether `data` begins with the whole signature of a format that is taken: JPEG, PNG, GIF, WebP."""
-    head = bytes(data[:12])
-    return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")) or (
-        len(head) == 12 and head[:4] == b"RIFF" and head[8:] == b"WEBP"
-    )
+    """Whether `data` begins with the whole signature of a format that is taken: JPEG, PNG, GIF, WebP, what is switched on."""
+    head = bytes(data[:HEAD_BYTES])
+    if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")):
+        return True
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return True
+    return bool(_switched_on) and optional_format(head) in _switched_on
 
 
 def is_map(head: bytes) -> bool:
@@ -95,26 +109,24 @@ def may_become_json(head: bytes) -> bool:
 def unsupported(data: bytes | memoryview) -> CremaError:
     """The error for bytes that are no image we take; says what they are, if that is known, and what to do."""
     head = bytes(data[:HEAD_BYTES])
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+    optional = optional_format(head)
+    if optional is not None:
         return CremaError(
             "unsupported_media_type",
-            "HEIC is not taken here; convert the photo first, for instance `heif-convert photo.heic photo.jpg` or "
-            "`magick photo.heic photo.jpg` (on an iPhone: Settings, Camera, Formats, Most Compatible)",
+            f"{switched_off(optional)}; accepted are {accepted(_switched_on, 'and')}",
         )
-    if head[4:8] == b"ftyp" and head[8:12] in _AVIF_BRANDS:
-        found: str | None = "AVIF"
-    elif head[4:8] == b"ftyp":
-        found = "a video or another ISO media file"
+    if head[4:8] == b"ftyp":
+        found: str | None = "a video or another ISO media file"
     else:
         found = next((name for offset, mark, name in _FOREIGN if head[offset:].startswith(mark)), None)
     if found is not None:
         return CremaError(
-            "unsupported_media_type", f"this is {found}, which is not taken here; convert it and {_TAKEN}"
+            "unsupported_media_type", f"this is {found}, which is not taken here; convert it and {_advice()}"
         )
     return CremaError(
         "unsupported_media_type",
         "the body is neither an image nor a form, a JSON object or a msgpack map (judged by its first bytes); "
-        f"{_TAKEN}, or a form with a part `image`",
+        f"{_advice()}, or a form with a part `image`",
     )
 
 
@@ -122,7 +134,9 @@ def unsupported_image(data: bytes | memoryview) -> CremaError:
     """As `unsupported`, for bytes that were given as an image inside a form, JSON or msgpack."""
     error = unsupported(data)
     if error.message.startswith("the body"):
-        return CremaError("unsupported_media_type", f"these bytes are no image that is taken here; {_TAKEN}")
+        return CremaError(
+            "unsupported_media_type", f"these bytes are no image that is taken here; {_advice()}"
+        )
     return error
 
 

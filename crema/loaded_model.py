@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from crema import wire
+from crema.names import CHANNELS
 from crema.outcomes import BatchInvalid, OutcomePacker, error_outcome, model_failed_message
 from crema.torch_model import PageLock, page_lock
 
@@ -48,7 +49,7 @@ class LoadedModel:
         spec = card["input"]
         if spec["kind"] == "image":
             width, height = spec["size"]
-            shape, dtype = [height, width, 3], "uint8"
+            shape, dtype = [height, width, CHANNELS[spec.get("colour", "rgb")]], "uint8"
         else:
             shape, dtype = list(spec["shape"]), spec["dtype"]
         self.max_size: int = card["batching"]["max_size"]

@@ -20,6 +20,14 @@ DEFAULT_DEADLINE_MS: Final = 5_000
 MIN_DEADLINE_MS: Final = 50
 MAX_DEADLINE_MS: Final = 25_000
 
+Colour = Literal["rgb", "gray"]
+"""What an image model gets: three channels, or one (luma). `CHANNELS` says how many."""
+CHANNELS: Final[dict[Colour, int]] = {"rgb": 3, "gray": 1}
+
+OptionalFormat = Literal["avif", "bmp", "heic", "tiff"]
+"""Image formats that are taken only where they are switched on, beside JPEG, PNG, WebP and GIF."""
+OPTIONAL_FORMATS: Final[tuple[OptionalFormat, ...]] = ("avif", "bmp", "heic", "tiff")
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\Z")
 _MAJOR = re.compile(r"(0|[1-9][0-9]{0,8})\Z")

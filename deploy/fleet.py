@@ -64,7 +64,7 @@ class Fleet:
         self._folder = state_folder
         self._readiness = readiness
         self._on_change = on_change
-        self._around = Surroundings(log_level, state_folder.scratch)
+        self._around = Surroundings(log_level, state_folder.scratch, cluster.config.preprocessor.formats)
         self._routing = RoutingFile(state_folder.routing, state_folder.routing_history)
         self._has_changed = asyncio.Event()
         self._door: SharedDoor | None = None

@@ -12,6 +12,7 @@ from typing import Final
 from crema.host.config import Address, ClusterConfig, FetchConfig, Ports
 from crema.host.metrics import SHARED_FOLDER_VARIABLE
 from crema.host.tier import TOKEN_VARIABLE
+from crema.names import OptionalFormat
 from deploy.child import Command
 from deploy.gpus import Placement
 
@@ -28,10 +29,12 @@ def cluster_token() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all processes of a cluster share: how much they log, and the folder for their temporary files."""
+    """What all processes of a cluster share: how much they log, the folder for their temporary files, and the image
+    formats that are switched on."""
 
     log_level: str
     scratch: Path
+    formats: tuple[OptionalFormat, ...] = ()
 
 
 def preprocessor_command(
@@ -44,6 +47,7 @@ def preprocessor_command(
         "--http", _inner(ports.http, replica),
         "--workers", str(workers),
         *fetch_arguments(fetch),
+        *_formats(around),
     )  # fmt: skip
 
 
@@ -124,6 +128,7 @@ def coordinator_command(
         "--listen", str(listen),
         "--operations", str(operations),
         *configured,
+        *_formats(around),
     )  # fmt: skip
     if door is None:
         return command
@@ -155,6 +160,10 @@ def _command(tier: str, around: Surroundings, *arguments: str) -> Command:
     # `-m` finds the tier in the working directory first: ours, and not a folder of the user's that is called like it
     argv = (sys.executable, "-m", tier, "--log-level", around.log_level, *arguments)
     return Command(argv, _ROOT, _environment(around.scratch))
+
+
+def _formats(around: Surroundings) -> tuple[str, ...]:
+    return ("--formats", ",".join(around.formats)) if around.formats else ()
 
 
 def _environment(scratch: Path) -> dict[str, str]:

@@ -82,7 +82,7 @@ async def _decode(
         "request_id": f"warmup-{manifest.name}-{manifest.version}",
         "remaining_ms": int(DECODE_TIMEOUT_S * 1000),
         "lane": "interactive",
-        "specs": [{"size": list(spec.size), "fit": spec.fit, "filter": spec.filter}],
+        "specs": [spec.spec],
     }
     try:
         async with asyncio.timeout(DECODE_TIMEOUT_S):

@@ -30,6 +30,7 @@ from crema.host.logs import configure_logs
 from crema.host.manifest import Manifest, ManifestError, load_manifest
 from crema.host.process import die_with_parent, raise_malloc_thresholds
 from crema.loaded_model import read_examples
+from crema.names import CHANNELS
 from minion.run_folder import RunFolder, remove_abandoned
 from minion.worker_process import WorkerLost, WorkerPlan, WorkerProcess
 
@@ -156,7 +157,7 @@ def items_of(manifest: Manifest, warmup: Path | None) -> list[bytes]:
     spec = card["input"]
     if spec["kind"] == "image":
         width, height = spec["size"]
-        shape, dtype = (height, width, 3), np.dtype(np.uint8)
+        shape, dtype = (height, width, CHANNELS[spec.get("colour", "rgb")]), np.dtype(np.uint8)
     else:
         shape, dtype = tuple(spec["shape"]), np.dtype(spec["dtype"]).newbyteorder("<")
     examples = read_examples(card, manifest.package_dir, None if warmup is None else str(warmup), shape)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from crema import wire
 from crema.errors import CremaError
 from crema.host.channel import Buffer
-from crema.names import LANES, Lane
+from crema.names import CHANNELS, LANES, Lane
 from minion.batcher import Waiting
 from minion.params import ParamSet
 
@@ -111,7 +111,7 @@ class RequestReader:
         spec = card["input"]
         if spec["kind"] == "image":
             width, height = spec["size"]
-            self.shape, self.dtype = [height, width, 3], "uint8"
+            self.shape, self.dtype = [height, width, CHANNELS[spec.get("colour", "rgb")]], "uint8"
         else:
             self.shape, self.dtype = list(spec["shape"]), str(spec["dtype"])
         self.item_bytes = wire.tensor_bytes(self.shape, self.dtype)

@@ -1,1 +1,1 @@
-"""The preprocessing tier: hostile bytes in, uint8 RGB pixels out. It knows input specs, never models."""
+"""The preprocessing tier: hostile bytes in, uint8 pixels out. It knows input specs, never models."""

@@ -3,7 +3,7 @@
     channel  `preprocess` {specs, remaining_ms, lane} + image bytes → {image, tensors, timing, load} + pixels   intake.py
              the same with a `url` for the image, where that is switched on                                    fetches.py
     HTTP     GET /livez /readyz /metrics                                                                       here
-    parts    gate (places) → pool (queue) → decoder processes (decode.py, transforms.py)
+    parts    gate (places, predicted work) → pool (lanes) → decoder processes (decode.py, transforms.py)
 
 Start: listeners first, then the decode processes; ready when the first of them is. Drain: no new requests, those let
 in are finished, then everything is closed.
@@ -21,6 +21,7 @@ import structlog
 
 from crema.host.channel_server import ChannelServer
 from crema.host.fetch_hosts import parse_host_rule, parse_network
+from crema.host.image_signatures import cannot_be_read, image_formats
 from crema.host.metrics import Metrics
 from crema.host.service import Service, health_routes, metrics_route
 from crema.host.tier import (
@@ -33,6 +34,7 @@ from crema.host.tier import (
     is_orphan,
     run,
 )
+from crema.names import OptionalFormat
 from preprocessor.busy_share import BusyShare
 from preprocessor.fetches import Fetches, FetchRules
 from preprocessor.gate import Gate
@@ -51,13 +53,20 @@ log = structlog.get_logger(__name__)
 class Preprocessor:
     """All parts of one preprocessor. Construct, `start()`, later `drain()`."""
 
-    def __init__(self, workers: int, places: int, token: str | None, fetch: FetchRules | None = None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        places: int,
+        token: str | None,
+        formats: tuple[OptionalFormat, ...] = (),
+        fetch: FetchRules | None = None,
+    ) -> None:
         self.metrics = Metrics()
         self.meters = Meters(self.metrics)
-        self.pool = Pool(workers, self.meters, on_busy=self._busy_changed)
-        self.gate = Gate(places)
+        self.pool = Pool(workers, self.meters, formats=formats, on_busy=self._busy_changed)
+        self.gate = Gate(places, workers, self.pool.cost)
         self.fetches = Fetches(fetch)
-        self.intake = Intake(self.pool, self.gate, self.meters, fetches=self.fetches)
+        self.intake = Intake(self.pool, self.gate, self.meters, formats=formats, fetches=self.fetches)
         self.channels = ChannelServer(self.intake, "preprocessor", frozenset({"coordinator"}), token=token)
         self.service = Service([*health_routes(self.health), metrics_route(self.metrics, self._refresh)])
         self._busy = BusyShare(workers, time.monotonic())
@@ -114,12 +123,17 @@ def main(argv: list[str] | None = None) -> None:
         has_secret=token is not None,
         how="set CREMA_CLUSTER_TOKEN to the same long random text on every tier (`openssl rand -hex 32`)",
     )
+    for wanted in args.formats:
+        if (reason := cannot_be_read(wanted)) is not None:
+            raise SystemExit(
+                f"{reason}\n  try: `uv pip install pillow-heif` into this virtualenv, or leave {wanted} out"
+            )
     workers = cores() if args.workers == "auto" else args.workers
     places = args.places or PLACES_PER_WORKER * workers
-    fetch = FetchRules(args.fetch_host, args.fetch_private) if args.fetch_host else None
+    fetch = FetchRules(args.fetch_host, args.fetch_private, args.formats) if args.fetch_host else None
 
     async def serve(stop: Stop) -> None:
-        preprocessor = Preprocessor(workers, places, token, fetch)
+        preprocessor = Preprocessor(workers, places, token, args.formats, fetch)
         ports = await preprocessor.start(args.channel, args.http)
         log.info("preprocessor_started", **ports, workers=workers, places=places)
         announce(args, ports)
@@ -177,6 +191,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NETWORK",
         help="also at addresses of this private network; may be repeated; default: none",
+    )
+    parser.add_argument(
+        "--formats",
+        type=image_formats,
+        default=(),
+        metavar="NAME,…",
+        help="formats to read beside JPEG, PNG, WebP and GIF: avif, bmp, heic, tiff; default: none",
     )
     return parser
 

@@ -6,18 +6,23 @@ is decoded; milliseconds per unit of work are learnt as they come.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
-from preprocessor.header import ImageHeader
+from preprocessor.header import Format, ImageHeader
 
 # Baseline JPEG is 1. A JPEG in several passes is read as a whole first; the others cannot be scaled while decoded.
-_DEARNESS: Final = {"jpeg": 1.0, "png": 8.0, "webp": 5.0, "gif": 4.0}
+_DEARNESS: Final[dict[Format, float]] = {
+    "jpeg": 1.0, "png": 8.0, "webp": 5.0, "gif": 4.0, "avif": 12.0, "heic": 12.0, "tiff": 8.0, "bmp": 2.0,
+}  # fmt: skip
 MANY_SCANS_DEARNESS: Final = 4.0
 # What even the smallest image costs (resize, transport), in megapixels of baseline JPEG.
 LEAST_WORK: Final = 0.25
 # Until the first decode is seen: a slow core.
 FIRST_MS_PER_UNIT: Final = 4.0
-_WEIGHT_OF_THE_LATEST: Final = 0.1
+# About the last ten decodes decide what a unit takes, about the last thirty how far that scatters.
+_WEIGHT: Final = 0.1
+_SPREAD_WEIGHT: Final = 0.03
 
 
 def work_of(header: ImageHeader) -> float:
@@ -31,10 +36,18 @@ class DecodeCost:
 
     def __init__(self) -> None:
         self.ms_per_unit = FIRST_MS_PER_UNIT
+        self.overrun = 0.0
+        """By how much of their prediction single decodes take longer: a standard deviation, from overruns only."""
+        self._overrun_squared = 0.0
 
     def observe(self, work: float, milliseconds: float) -> None:
         """Learn from a decode that ended."""
-        self.ms_per_unit += _WEIGHT_OF_THE_LATEST * (milliseconds / work - self.ms_per_unit)
+        # beyond twice as long it is another price, which is learned, and not a spread
+        over = min(1.0, max(0.0, milliseconds / self.predict_ms(work) - 1))
+        # of errors to both sides half were seen: twice their square is the variance
+        self._overrun_squared += _SPREAD_WEIGHT * (2 * over * over - self._overrun_squared)
+        self.overrun = math.sqrt(self._overrun_squared)
+        self.ms_per_unit += _WEIGHT * (milliseconds / work - self.ms_per_unit)
 
     def predict_ms(self, work: float) -> float:
         """What `work` will take on one decoder, in milliseconds."""

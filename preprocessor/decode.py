@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,9 +21,10 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from crema.errors import CremaError
+from crema.names import OptionalFormat
 from preprocessor import colour
-from preprocessor.header import Format, ImageHeader, broken, check_pixels, read_header
-from preprocessor.orientation import is_turned, read_orientation
+from preprocessor.header import FORMAT_NAMES, Format, ImageHeader, broken, check_pixels, read_header
+from preprocessor.orientation import TAG, checked, is_turned, read_orientation
 from preprocessor.spec import Spec
 from preprocessor.transforms import Picture, draft_scale, render_all
 
@@ -43,7 +44,9 @@ class _Jpeg(JpegImageFile):
         pass
 
 
-_OPENERS: Final[dict[Format, type[ImageFile.ImageFile]]] = {
+Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
+
+_OPENERS: Final[dict[Format, Opener]] = {
     "jpeg": _Jpeg,
     "png": PngImageFile,
     "webp": WebPImageFile,
@@ -62,13 +65,13 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """Pixels of one spec: uint8 RGB, rows top to bottom, without gaps."""
+    """Pixels of one spec: uint8, rows top to bottom, without gaps."""
 
     spec: Spec
     data: bytes
 
     def as_array(self) -> NDArray[np.uint8]:
-        """A read-only view of the pixels, uint8 [height, width, 3]."""
+        """A read-only view of the pixels, uint8 [height, width, channels]."""
         import numpy as np  # here, because the decode processes need none of it and start the faster
 
         return np.frombuffer(self.data, np.uint8).reshape(self.spec.shape)
@@ -84,14 +87,19 @@ class Decoded:
     resize_ms: float
 
 
-def decode(data: bytes | bytearray | memoryview, specs: Sequence[Spec], profiles: colour.Profiles) -> Decoded:
+def decode(
+    data: bytes | bytearray | memoryview,
+    specs: Sequence[Spec],
+    profiles: colour.Profiles,
+    formats: Collection[OptionalFormat] = (),
+) -> Decoded:
     """Decode once, then one resize per distinct spec.
 
-    `profiles` keeps colour transforms between calls. Raises CremaError: `invalid_request`, `image_too_large`,
+    `profiles` keeps colour transforms between calls; `formats` are those that are switched on. Raises CremaError: `invalid_request`, `image_too_large`,
     `unsupported_media_type`, `undecodable_image` (also for truncated images), `decode_timeout` (too many passes).
     """
     started = time.perf_counter()
-    header = read_header(data)
+    header = read_header(data, formats)
     if header.many_scans:
         _check_scans(data)
     try:
@@ -127,23 +135,31 @@ def _decode(
     specs: Sequence[Spec],
     profiles: colour.Profiles,
 ) -> Picture:
-    source: Any = _OPENERS[header.format](io.BytesIO(data))
+    source: Any = _opener(header.format)(io.BytesIO(data))
     # again, now as the decoder itself has understood the file: a frame of a GIF may be larger than its screen
     width, height = source.size
     check_pixels(width, height)
-    orientation = read_orientation(source.info.get("exif"))
+    orientation = _orientation(source, header.format)
+    profile = source.info.get("icc_profile")
     scale = 1
     if header.format == "jpeg":
         scale = draft_scale(specs, width, height, orientation)
-        if scale > 1:
+        # JPEG keeps luma by itself; where no profile changes it, gray needs neither the colours nor their conversion
+        is_luma_enough = (
+            source.mode == "RGB"
+            and all(spec.colour == "gray" for spec in specs)
+            and profiles.to_srgb(profile, "RGB") is None
+        )
+        if scale > 1 or is_luma_enough:
             # asking for the floored size yields exactly this scale
-            source.draft(None, (width // scale, height // scale))
+            source.draft("L" if is_luma_enough else None, (width // scale, height // scale))
     frame = source.tile[0].extents if header.format == "gif" and source.tile else None
+    # the whole file in one piece: readers that are fed bit by bit begin again at every piece
+    source.decodermaxblock = max(source.decodermaxblock, len(data))
     source.load()
     if header.format == "png":
         # a PNG may carry its orientation after its pixels
-        orientation = read_orientation(source.info.get("exif"))
-    profile = source.info.get("icc_profile")
+        orientation = _orientation(source, header.format)
     pixels = colour.flatten(source, header.bit_depth)
     if frame is not None and frame != (0, 0, width, height):
         pixels = _on_white(pixels, frame)
@@ -153,6 +169,21 @@ def _decode(
         pixels = pixels.convert("RGB") if transform is None else colour.apply(transform, pixels)
         return Picture(pixels, width, height, scale, orientation, None)
     return Picture(pixels, width, height, scale, orientation, profiles.to_srgb(profile, pixels.mode))
+
+
+def _opener(found: Format) -> Opener:
+    if found in _OPENERS:
+        return _OPENERS[found]
+    from preprocessor.optional_openers import OPENERS  # what is not switched on is not even imported
+
+    return OPENERS[found]
+
+
+def _orientation(source: Any, found: Format) -> int:
+    """Which way up the pixels are stored, as far as the reader leaves turning them to us."""
+    if found == "tiff":
+        return checked(source.tag_v2.get(TAG))
+    return read_orientation(source.info.get("exif"))
 
 
 def _on_white(pixels: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:
@@ -171,7 +202,7 @@ def _check_scans(data: bytes | bytearray | memoryview) -> None:
 
 
 def _reason(error: Exception, header: ImageHeader) -> str:
-    name = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "gif": "GIF"}[header.format]
+    name = FORMAT_NAMES[header.format]
     # the text of Pillow's errors can quote the file's own bytes, so it is read but never passed on
     if isinstance(error, OSError) and "truncated" in str(error):
         return f"the {name} ends before its last row"

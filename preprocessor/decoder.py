@@ -14,21 +14,26 @@ import signal
 import socket
 import sys
 import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from PIL import Image
 
 from crema import wire
 from crema.errors import CremaError
+from crema.host.image_signatures import image_formats
 from crema.host.process import die_with_parent, raise_malloc_thresholds
 from preprocessor.colour import Profiles
-from preprocessor.decode import decode
+from preprocessor.decode import Decoded, decode
 from preprocessor.header import MAX_PIXELS
-from preprocessor.spec import parse_specs
+from preprocessor.spec import Spec, parse_specs
 
 # On top of what the host enforces: should the host itself be stuck, the kernel ends the decode after about this long.
 CPU_SLACK_S: Final = 2
 OPEN_FILES: Final = 32
+
+Decode = Callable[[bytearray, Sequence[Spec]], Decoded]
 
 
 def main() -> None:
@@ -42,6 +47,7 @@ def main() -> None:
         "--memory-mb", type=int, required=True, help="address space above what the process starts with"
     )
     parser.add_argument("--cpu-s", type=float, required=True, help="CPU time that one image may take")
+    parser.add_argument("--formats", type=image_formats, default=(), help="formats that are switched on")
     args = parser.parse_args()
     die_with_parent(args.parent_pid, signal.SIGKILL)
     raise_malloc_thresholds()
@@ -49,7 +55,7 @@ def main() -> None:
     limit_decoding()
     limit_process(args.memory_mb)
     with socket.socket(fileno=args.fd) as link:
-        serve(link, profiles, args.cpu_s)
+        serve(link, partial(decode, profiles=profiles, formats=args.formats), args.cpu_s)
 
 
 def limit_decoding() -> None:
@@ -69,7 +75,7 @@ def limit_process(memory_mb: int) -> None:
     _limit(resource.RLIMIT_CORE, 0)
 
 
-def serve(link: socket.socket, profiles: Profiles, cpu_s: float) -> None:
+def serve(link: socket.socket, decode_one: Decode, cpu_s: float) -> None:
     """Say hello, then answer one frame after the other until the host closes the socket."""
     link.sendall(wire.encode_header(wire.hello("worker")))
     prefix = bytearray(8)
@@ -82,18 +88,18 @@ def serve(link: socket.socket, profiles: Profiles, cpu_s: float) -> None:
         if header["kind"] != "decode":
             continue  # the host's hello
         _allow_cpu(cpu_s)
-        answer, pixels = answer_one(header, payload, profiles)
+        answer, pixels = answer_one(header, payload, decode_one)
         _send(link, wire.encode_header(answer, sum(map(len, pixels))), pixels)
 
 
 def answer_one(
-    header: dict[str, Any], image: bytearray, profiles: Profiles
+    header: dict[str, Any], image: bytearray, decode_one: Decode
 ) -> tuple[dict[str, Any], list[bytes]]:
     """The answer frame's header and the pixels of each spec, in the order of the specs."""
     answer: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"]}
     try:
         specs = parse_specs(header["specs"], wire.MAX_PAYLOAD_BYTES)
-        decoded = decode(image, specs, profiles)
+        decoded = decode_one(image, specs)
     except CremaError as error:
         return answer | {"status": error.status, "error": error.as_wire()}, []
     found = decoded.image

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 
 from crema import wire
 from crema.host.channel import Buffer, Channel
+from crema.names import OptionalFormat
 
 START_TIMEOUT_S: Final = 10.0
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
@@ -66,11 +67,19 @@ class Owner(Protocol):
 class DecoderProcess:
     """A spawned process at the other end of a socket pair. Construct, then `start()`."""
 
-    def __init__(self, owner: Owner, limits: Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        limits: Limits,
+        *,
+        formats: Sequence[OptionalFormat] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.state = DecoderState.STARTING
         self.served = 0
         self._owner = owner
         self._limits = limits
+        self._formats = formats
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
@@ -97,6 +106,7 @@ class DecoderProcess:
             command = [sys.executable, "-P", "-s", "-m", "preprocessor.decoder", "--fd", str(theirs.fileno())]
             command += ["--parent-pid", str(os.getpid())]
             command += ["--memory-mb", str(self._limits.memory_mb), "--cpu-s", str(self._limits.cpu_s)]
+            command += ["--formats", ",".join(self._formats)]
             # its own session: a Ctrl-C at the terminal is for the host, which then closes its decoders in order
             self._process = subprocess.Popen(
                 command,

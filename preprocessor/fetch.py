@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractResolver
 from crema import __version__
 from crema.errors import CremaError
 from crema.host.fetch_hosts import HostRule
+from crema.names import OptionalFormat
 from preprocessor.fetch_addresses import Addresses, AddressRefused
 from preprocessor.fetch_target import FetchTarget, TargetRefused, parse_target
 from preprocessor.header import check_bytes, read_header
@@ -104,10 +105,12 @@ class Fetch:
         limits: Limits = Limits(),
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | None = None,
+        formats: Sequence[OptionalFormat] = (),
     ) -> None:
         self._hosts = tuple(hosts)
         self._addresses = addresses
         self._limits = limits
+        self._formats = formats
         self._resolver = resolver
         self._tls = tls or ssl.create_default_context()
         self._session: aiohttp.ClientSession | None = None
@@ -210,14 +213,22 @@ class Fetch:
                 image += chunk
                 _check_size(len(image), trail)
                 if not is_judged and len(image) >= HEAD_BYTES:
-                    _check_format(image, trail)
+                    self._check_format(image, trail)
                     is_judged = True
         except (aiohttp.ClientError, OSError, ValueError) as error:
             trail.fail("broken", "the server's answer broke off", detail=type(error).__name__)
         if not image:
             trail.fail("empty", "the server's answer is empty")
-        _check_format(image, trail)
+        self._check_format(image, trail)
         return image
+
+    def _check_format(self, image: bytearray, trail: _Trail) -> None:
+        """Refuses what its first bytes show to be no image that is taken; the rest of it is judged where it is decoded."""
+        try:
+            read_header(bytes(image[:HEAD_BYTES]), self._formats)
+        except CremaError as error:
+            if error.code == "unsupported_media_type":
+                raise FetchFailed(error, "type", trail.host) from None
 
 
 def _check_size(size: int, trail: _Trail) -> None:
@@ -225,12 +236,3 @@ def _check_size(size: int, trail: _Trail) -> None:
         check_bytes(size)
     except CremaError as error:
         raise FetchFailed(error, "too_large", trail.host) from None
-
-
-def _check_format(image: bytearray, trail: _Trail) -> None:
-    """Refuses what its first bytes show to be no image that is taken; the rest of it is judged where it is decoded."""
-    try:
-        read_header(bytes(image[:HEAD_BYTES]))
-    except CremaError as error:
-        if error.code == "unsupported_media_type":
-            raise FetchFailed(error, "type", trail.host) from None

@@ -25,6 +25,7 @@ from crema import wire
 from crema.errors import CremaError
 from crema.host.channel import Buffer, Channel, ChannelLost
 from crema.host.fetch_hosts import parse_host_rule, parse_network
+from crema.host.image_signatures import image_formats
 from crema.host.process import die_with_parent
 from preprocessor.fetch import Fetch, FetchFailed
 from preprocessor.fetch_addresses import Addresses
@@ -50,6 +51,7 @@ def main() -> None:
     )
     parser.add_argument("--host", type=parse_host_rule, action="append", required=True)
     parser.add_argument("--private", type=parse_network, action="append", default=[])
+    parser.add_argument("--formats", type=image_formats, default=())
     args = parser.parse_args()
     die_with_parent(args.parent_pid, signal.SIGKILL)
     # what libraries log may hold a URL
@@ -59,7 +61,7 @@ def main() -> None:
     if give_root_away():
         # the kernel forgets this at a change of user
         die_with_parent(args.parent_pid, signal.SIGKILL)
-    fetch = Fetch(args.host, Addresses(args.private), tls=tls)
+    fetch = Fetch(args.host, Addresses(args.private), tls=tls, formats=args.formats)
     asyncio.run(serve(socket.socket(fileno=args.fd), fetch))
 
 

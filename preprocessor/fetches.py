@@ -22,6 +22,7 @@ import structlog
 from crema import wire
 from crema.errors import CremaError
 from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.names import OptionalFormat
 from preprocessor.fetch import TOTAL_S
 from preprocessor.fetch_target import MAX_URL_CHARS
 from preprocessor.header import MAX_IMAGE_BYTES
@@ -50,6 +51,7 @@ class FetchRules:
 
     hosts: Sequence[str]
     private: Sequence[str] = ()
+    formats: Sequence[OptionalFormat] = ()
 
 
 class Place:
@@ -216,6 +218,7 @@ class Fetches:
             command += ["--parent-pid", str(os.getpid())]
             command += [each for host in self._rules.hosts for each in ("--host", host)]
             command += [each for network in self._rules.private for each in ("--private", network)]
+            command += ["--formats", ",".join(self._rules.formats)] if self._rules.formats else []
             try:
                 process = await asyncio.create_subprocess_exec(
                     *command, pass_fds=(theirs.fileno(),), stdin=DEVNULL, stdout=DEVNULL,

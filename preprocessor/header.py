@@ -8,12 +8,16 @@ rest of the image is sound.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from crema.errors import CremaError
+from crema.host.image_signatures import NAMES, accepted, optional_format, switched_off
+from crema.names import OptionalFormat
+from preprocessor.optional_headers import read_bmp, read_heif, read_tiff
 
-Format = Literal["jpeg", "png", "webp", "gif"]
+Format = Literal["jpeg", "png", "webp", "gif", OptionalFormat]
 
 MAX_PIXELS: Final = 50_000_000
 MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
@@ -21,7 +25,9 @@ MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
 MAX_JPEG_SEGMENTS: Final = 4096
 # Fill bytes and what broken editors leave between segments: more than this is not passed over.
 MAX_JPEG_JUNK_BYTES: Final = 64 * 1024
-ACCEPTED: Final = "JPEG, PNG, WebP and GIF"
+
+_FOUR: Final[dict[Format, str]] = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "gif": "GIF"}
+FORMAT_NAMES: Final[Mapping[Format, str]] = {**_FOUR, **dict(NAMES.items())}
 
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 # colour type → allowed bit depths
@@ -37,10 +43,9 @@ _MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
 
 # what a refused file is called, by its first bytes, so that the message can say what to do
 _KNOWN_MAGIC: Final = (
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"II+\x00", "TIFF"),
-    (b"BM", "BMP"),
+    (b"II+\x00", "BigTIFF"),
+    (b"MM\x00+", "BigTIFF"),
+    (b"BM", "this kind of BMP"),
     (b"\x00\x00\x01\x00", "ICO"),
     (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -52,7 +57,7 @@ _KNOWN_MAGIC: Final = (
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "ZIP"),
 )
-_HEIC_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_OPTIONAL_READERS: Final = {"avif": read_heif, "heic": read_heif, "tiff": read_tiff, "bmp": read_bmp}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,10 @@ class ImageHeader:
     many_scans: bool = False
 
 
-def read_header(data: bytes | bytearray | memoryview) -> ImageHeader:
-    """The header of a whole image.
+def read_header(
+    data: bytes | bytearray | memoryview, formats: Collection[OptionalFormat] = ()
+) -> ImageHeader:
+    """The header of a whole image. `formats` are those switched on beside JPEG, PNG, WebP and GIF.
 
     Raises CremaError: `invalid_request` (empty), `image_too_large` (bytes or pixels), `unsupported_media_type`,
     `undecodable_image` (the right magic, then nonsense).
@@ -80,7 +87,7 @@ def read_header(data: bytes | bytearray | memoryview) -> ImageHeader:
     if size == 0:
         raise CremaError("invalid_request", "the image is empty; send the bytes of an image file")
     check_bytes(size)
-    head = bytes(data[:32])
+    head = bytes(data[:64])
     if head.startswith(b"\xff\xd8\xff"):
         header = _read_jpeg(data)
     elif head.startswith(_PNG_MAGIC):
@@ -90,7 +97,7 @@ def read_header(data: bytes | bytearray | memoryview) -> ImageHeader:
     elif head.startswith((b"GIF87a", b"GIF89a")):
         header = _read_gif(head)
     else:
-        raise CremaError("unsupported_media_type", _advice(head))
+        header = _read_optional(data, head, formats)
     check_pixels(header.width, header.height)
     return header
 
@@ -208,27 +215,30 @@ def _read_gif(head: bytes) -> ImageHeader:
     return ImageHeader("gif", int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"))
 
 
-def _advice(head: bytes) -> str:
+def _read_optional(
+    data: bytes | bytearray | memoryview, head: bytes, formats: Collection[OptionalFormat]
+) -> ImageHeader:
+    found = optional_format(head)
+    if found is None or found not in formats:
+        raise CremaError("unsupported_media_type", _advice(head, found, accepted(formats, "and")))
+    try:
+        return ImageHeader(found, *_OPTIONAL_READERS[found](data))
+    except ValueError as error:
+        raise broken(str(error)) from None
+
+
+def _advice(head: bytes, found: OptionalFormat | None, taken: str) -> str:
+    if found is not None:
+        return f"{switched_off(found)}; accepted are {taken}"
     name = _name(head)
-    if name == "HEIC":
-        return (
-            f"HEIC is not switched on here; accepted are {ACCEPTED}. Convert it first, for instance"
-            " `magick photo.heic photo.jpg`, or let the phone take JPEG (iPhone: Settings, Camera, Formats, Most Compatible)"
-        )
     if name is None:
-        return f"this is not an image that is read here; accepted are {ACCEPTED}. Send the bytes of the image file itself"
+        return f"this is not an image that is read here; accepted are {taken}. Send the bytes of the image file itself"
     if name in ("gzip", "ZIP"):
-        return f"{name} is not read here; accepted are {ACCEPTED}. Unpack it first and send the image itself"
-    return f"{name} is not read here; accepted are {ACCEPTED}. Convert it first, for instance with `magick INPUT photo.jpg`"
+        return f"{name} is not read here; accepted are {taken}. Unpack it first and send the image itself"
+    return f"{name} is not read here; accepted are {taken}. Convert it first, for instance with `magick INPUT photo.jpg`"
 
 
 def _name(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        if brand in _HEIC_BRANDS:
-            return "HEIC"
-        return "AVIF" if brand in (b"avif", b"avis") else "MP4 or QuickTime"
-    for magic, name in _KNOWN_MAGIC:
-        if head.startswith(magic):
-            return name
-    return None
+        return "MP4 or QuickTime"
+    return next((name for magic, name in _KNOWN_MAGIC if head.startswith(magic)), None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +19,10 @@ import structlog
 from crema import wire
 from crema.errors import CremaError
 from crema.host.channel import Buffer, Channel, ChannelLost
-from crema.names import LANES, Lane
+from crema.names import LANES, Lane, OptionalFormat
 from preprocessor.cost import work_of
 from preprocessor.fetches import Fetches, Place, url_of
-from preprocessor.gate import Gate, Permit
+from preprocessor.gate import Gate, Overloaded, Permit
 from preprocessor.header import check_bytes, read_header
 from preprocessor.meters import Meters
 from preprocessor.pool import Job, Pool
@@ -65,6 +65,7 @@ class Intake:
         gate: Gate,
         meters: Meters,
         *,
+        formats: Collection[OptionalFormat] = (),
         fetches: Fetches | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,6 +73,7 @@ class Intake:
         self._pool = pool
         self._gate = gate
         self._meters = meters
+        self._formats = formats
         self._fetches = fetches or Fetches()
         self._clock = clock
         self._calls: dict[Channel, dict[int, Call]] = {}
@@ -114,14 +116,20 @@ class Intake:
             self._image_came(call, payload)
 
     def _image_came(self, call: Call, payload: Buffer) -> None:
+        permit = call.permit
+        assert isinstance(permit, Permit)
         try:
-            work = work_of(read_header(payload))
+            work = work_of(read_header(payload, self._formats))
+            self._gate.weigh(permit, work, self._left_ms(call.deadline), self._pool.ahead(call.lane))
         except CremaError as error:
+            self._count_refusal(error, call.lane)
             self._finish(call, error)
             return
         specs = [spec.as_wire() for spec in call.specs]
         done = partial(self._job_done, call)
-        call.job = Job(payload, specs, work, call.deadline, done, call.request_id, call.traceparent)
+        call.job = Job(
+            payload, specs, work, call.deadline, done, call.request_id, call.traceparent, call.lane
+        )
         self._pool.submit(call.job)
 
     def channel_closed(self, channel: Channel, error: Exception | None) -> None:
@@ -143,17 +151,17 @@ class Intake:
                 raise CremaError("invalid_request", "the image is empty; send the bytes of an image file")
             check_bytes(payload_bytes)
             self._check_ready()
+            deadline = None if remaining_ms is None else now + decode_budget_ms(remaining_ms) / 1000
             permit: Permit | Place = (
-                self._gate.enter(payload_bytes, self._pool.expected_wait_ms())
+                self._gate.enter(now, payload_bytes, lane, self._left_ms(deadline), self._pool.ahead(lane))
                 if url is None
                 else self._fetches.enter()
             )
         except CremaError as error:
-            self._meters.refused(error, lane, self.is_draining)
+            self._count_refusal(error, lane)
             self._meters.answered(error.status, self._clock() - now)
-            self._answer_error(channel, header["id"], error)
+            self._answer_error(channel, header["id"], error, lane)
             return False
-        deadline = None if remaining_ms is None else now + decode_budget_ms(remaining_ms) / 1000
         self._calls[channel][header["id"]] = call = Call(
             channel,
             header["id"],
@@ -172,19 +180,33 @@ class Intake:
 
     def _fetched(self, call: Call, image: Buffer, error: CremaError | None) -> None:
         """The image of a `url` is here, or will not come. Only now it needs a place of the gate."""
-        call.fetch_ms = (self._clock() - call.arrived_at) * 1000
+        now = self._clock()
+        call.fetch_ms = (now - call.arrived_at) * 1000
         self._meters.fetched(call.fetch_ms)
         if error is None:
             try:
                 check_bytes(len(image))
-                call.permit = self._gate.enter(len(image), self._pool.expected_wait_ms())
+                left_ms = self._left_ms(call.deadline)
+                call.permit = self._gate.enter(
+                    now, len(image), call.lane, left_ms, self._pool.ahead(call.lane)
+                )
             except CremaError as refusal:
-                self._meters.refused(refusal, call.lane, self.is_draining)
+                self._count_refusal(refusal, call.lane)
                 error = refusal
         if error is None:
             self._image_came(call, image)
         else:
             self._finish(call, error)
+
+    def _left_ms(self, deadline: float | None) -> float:
+        return math.inf if deadline is None else (deadline - self._clock()) * 1000
+
+    def _count_refusal(self, error: CremaError, lane: Lane) -> None:
+        """Only refusals for want of room or for draining are counted."""
+        if isinstance(error, Overloaded):
+            self._meters.refused(error.reason, lane)
+        elif error.code in ("overloaded", "not_ready"):
+            self._meters.refused("draining" if self.is_draining else "full", lane)
 
     def _check_ready(self) -> None:
         if self.is_draining:
@@ -221,7 +243,7 @@ class Intake:
         total_s = self._clock() - call.arrived_at
         if error is not None:
             self._meters.answered(error.status, total_s)
-            self._answer_error(call.channel, call.frame_id, error)
+            self._answer_error(call.channel, call.frame_id, error, call.lane)
             return
         # a call and its job hold each other: let go here, or the pixels stay until the garbage collector comes
         job, call.job = call.job, None
@@ -238,7 +260,7 @@ class Intake:
             "image": job.answer["image"],
             "tensors": [{"shape": list(spec.shape), "dtype": "uint8"} for spec in call.specs],
             "timing": {"queue_ms": round(queue_ms, 3), **timing, "total_ms": round(total_s * 1000, 3)},
-            "load": self._load(),
+            "load": self._load(call.lane),
         }
         if call.fetch_ms:
             answer["timing"]["fetch_ms"] = round(call.fetch_ms, 3)
@@ -251,24 +273,26 @@ class Intake:
             **answer["timing"],
         )
 
-    def _answer_error(self, channel: Channel, frame_id: int, error: CremaError) -> None:
+    def _answer_error(
+        self, channel: Channel, frame_id: int, error: CremaError, lane: Lane = "interactive"
+    ) -> None:
         answer = {
             "v": wire.WIRE_VERSION,
             "kind": "answer",
             "id": frame_id,
             "status": error.status,
             "error": error.as_wire(),
-            "load": self._load(),
+            "load": self._load(lane),
         }
         if "limit" in error.extra:
             answer["limit"] = error.extra["limit"]
         _send(channel, answer)
 
-    def _load(self) -> dict[str, Any]:
+    def _load(self, lane: Lane) -> dict[str, Any]:
         return {
             "pending": self._gate.pending,
             "places": self._gate.places,
-            "expected_wait_ms": round(self._pool.expected_wait_ms(), 3),
+            "expected_wait_ms": round(self._pool.expected_wait_ms(lane), 3),
         }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from crema.errors import CremaError
 from crema.host.metrics import Metrics
 from crema.names import Lane
 
@@ -45,11 +44,9 @@ class Meters:
         """A fetch by URL ended, with an image or without."""
         self._stages["fetch"].observe(fetch_ms / 1000)
 
-    def refused(self, error: CremaError, lane: Lane, is_draining: bool) -> None:
-        """A request was refused before it was let in; only refusals for want of room or for draining are counted here."""
-        if error.code in ("overloaded", "not_ready"):
-            reason = "draining" if is_draining else "full"
-            self._metrics.refused_total.labels(**_TIER, reason=reason, lane=lane).inc()
+    def refused(self, reason: str, lane: Lane) -> None:
+        """A request was refused for want of room or for draining: full, deadline, bulk or draining."""
+        self._metrics.refused_total.labels(**_TIER, reason=reason, lane=lane).inc()
 
     def decoder_replaced(self, reason: str) -> None:
         """A decode process was replaced: budget, cpu, died, start or recycled."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-_TAG: Final = 0x0112
+TAG: Final = 0x0112
 _BYTE: Final = 1
 _SHORT: Final = 3
 _LONG: Final = 4
@@ -36,6 +36,11 @@ def read_orientation(exif: object) -> int:
         return UPRIGHT
 
 
+def checked(value: object) -> int:
+    """`value` where it is an orientation, else 1."""
+    return value if type(value) is int and 1 <= value <= 8 else UPRIGHT
+
+
 def is_turned(orientation: int) -> bool:
     """Whether width and height change places."""
     return orientation >= 5
@@ -48,11 +53,11 @@ def _search(exif: bytes, start: int, order: str) -> int:
     position += 2
     for _ in range(min(entries, _MAX_ENTRIES)):
         tag, kind, count = struct.unpack_from(order + "HHI", exif, position)
-        if tag == _TAG:
+        if tag == TAG:
             if count != 1 or kind not in (_BYTE, _SHORT, _LONG):
                 return UPRIGHT
             code = {_BYTE: "B", _SHORT: "H", _LONG: "I"}[kind]
             (value,) = struct.unpack_from(order + code, exif, position + 8)
-            return int(value) if 1 <= value <= 8 else UPRIGHT
+            return checked(value)
         position += 12
     return UPRIGHT

@@ -11,8 +11,7 @@ import asyncio
 import math
 import os
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -21,8 +20,11 @@ import structlog
 
 from crema.errors import CremaError
 from crema.host.channel import Buffer
+from crema.names import Lane, OptionalFormat
 from preprocessor.cost import DecodeCost
 from preprocessor.decoder_process import DecoderProcess, DecoderState, Limits
+from preprocessor.gate import Ahead
+from preprocessor.waiting import Waiting
 
 RECYCLE_AFTER: Final = 5000
 RESTART_FIRST_S: Final = 0.1
@@ -48,6 +50,7 @@ class Job:
     on_done: OnDone
     request_id: str = ""
     traceparent: str | None = None
+    lane: Lane = "interactive"
     queued_at: float = 0.0
     started_at: float | None = None
     answer: dict[str, Any] | None = None
@@ -87,6 +90,7 @@ class Pool:
         watcher: Watcher,
         *,
         limits: Limits | None = None,
+        formats: Sequence[OptionalFormat] = (),
         recycle_after: int = RECYCLE_AFTER,
         on_busy: Callable[[int], None] = lambda busy: None,
         clock: Callable[[], float] = time.monotonic,
@@ -97,6 +101,7 @@ class Pool:
         self._workers = workers
         self._watcher = watcher
         self._limits = limits or Limits()
+        self._formats = formats
         self._recycle_after = recycle_after
         self._on_busy = on_busy
         self._clock = clock
@@ -105,8 +110,7 @@ class Pool:
         self._retiring: set[DecoderProcess] = set()
         self._ended: list[DecoderProcess] = []
         self._running: dict[DecoderProcess, Job] = {}
-        self._waiting: deque[Job] = deque()
-        self._waiting_work = 0.0
+        self._waiting: Waiting[Job] = Waiting()
         self._next_id = 1
         self._failed_starts = 0
         self._restarts: set[asyncio.TimerHandle] = set()
@@ -133,14 +137,23 @@ class Pool:
             if decoder.pid is not None
         ]
 
-    def expected_wait_ms(self) -> float:
-        """When an image that came now would begin to be decoded, in milliseconds from now."""
-        free = self._workers - len(self._running)
-        if free > 0 and not self._waiting:
-            return 0.0
+    def ahead(self, lane: Lane) -> Ahead:
+        """What stands before an image of `lane` that came now."""
+        waiting = self._waiting
+        if not waiting and not self._running:
+            return Ahead()
         now = self._clock()
-        rest = sum(self._rest_ms(job, now) for job in self._running.values())
-        return (rest + self.cost.predict_ms(self._waiting_work)) / self._workers
+        rest_ms = sum(self._rest_ms(job, now) for job in self._running.values())
+        drain_ms = (rest_ms + self.cost.predict_ms(waiting.work_before("bulk"))) / self._workers
+        images = waiting.images_before(lane)
+        if not images and len(self._running) < self._workers:
+            return Ahead(drain_ms=drain_ms)
+        wait_ms = (rest_ms + self.cost.predict_ms(waiting.work_before(lane))) / self._workers
+        return Ahead(images, wait_ms, drain_ms)
+
+    def expected_wait_ms(self, lane: Lane) -> float:
+        """When an image of `lane` that came now would begin to be decoded, in milliseconds from now."""
+        return self.ahead(lane).wait_ms
 
     def _rest_ms(self, job: Job, now: float) -> float:
         spent = 0.0 if job.started_at is None else (now - job.started_at) * 1000
@@ -177,8 +190,7 @@ class Pool:
         job.queued_at = now = self._clock()
         if job.deadline is not None:
             job.timer = loop.call_later(max(0.0, job.deadline - now), self._expire, job)
-        self._waiting.append(job)
-        self._waiting_work += job.work
+        self._waiting.join(job)
         self._dispatch()
 
     def abandon(self, job: Job) -> None:
@@ -189,7 +201,7 @@ class Pool:
         self._watcher.job_dropped("abandoned")
         self._let_go(job)
 
-    def _expire(self, job: Job) -> None:
+    def _expire(self, job: Job, is_waiting: bool = True) -> None:
         if job.is_over:
             return
         job.error = CremaError(
@@ -198,14 +210,14 @@ class Pool:
         self._end(job)
         if job.started_at is None:
             self._watcher.job_dropped("expired")
-        self._let_go(job)
+        if is_waiting:
+            self._let_go(job)
         job.on_done(job)
 
     def _let_go(self, job: Job) -> None:
         """Nobody waits for the job: leave its image out of memory if it waits, bound its decoder if it runs."""
         if job.started_at is None:
-            self._waiting.remove(job)
-            self._waiting_work -= job.work
+            self._waiting.leave(job)
             return
         for decoder, running in self._running.items():
             if running is job:
@@ -225,16 +237,15 @@ class Pool:
             job.timer.cancel()
 
     def _dispatch(self) -> None:
-        """Give what waits, oldest first, to whoever is idle; what has expired is answered instead."""
+        """Give what waits to whoever is idle, interactive first; what has expired is answered instead."""
         for decoder in self._decoders if self._waiting else ():
             if decoder.state is not DecoderState.READY:
                 continue
-            while self._waiting and self._is_late(self._waiting[0]):
-                self._expire(self._waiting[0])
-            if not self._waiting:
+            job, expired = self._waiting.take(self._clock())
+            for late in expired:
+                self._expire(late, is_waiting=False)
+            if job is None:
                 break
-            job = self._waiting.popleft()
-            self._waiting_work = self._waiting_work - job.work if self._waiting else 0.0
             job.started_at = self._clock()
             self._running[decoder] = job
             decoder.run(self._next_id, job.specs, job.image)
@@ -242,15 +253,12 @@ class Pool:
             self._next_id += 1
         self._on_busy(len(self._running))
 
-    def _is_late(self, job: Job) -> bool:
-        return job.deadline is not None and self._clock() >= job.deadline
-
     # -- processes -------------------------------------------------------------------------------------------------
 
     def _spawn(self) -> None:
         if self._is_closed:
             return
-        decoder = DecoderProcess(self, self._limits, clock=self._clock)
+        decoder = DecoderProcess(self, self._limits, formats=self._formats, clock=self._clock)
         try:
             decoder.start()
         except OSError as error:

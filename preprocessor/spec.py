@@ -6,47 +6,52 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+from crema.names import CHANNELS, Colour
+
 Fit = Literal["cover", "contain", "stretch"]
 Filter = Literal["bilinear", "bicubic", "lanczos", "nearest", "box", "hamming"]
 
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
 FILTERS: Final[tuple[Filter, ...]] = get_args(Filter)
+COLOURS: Final[tuple[Colour, ...]] = get_args(Colour)
 
 MAX_SIDE: Final = 4096
 MAX_SPECS: Final = 64
-MEMBERS: Final = frozenset({"kind", "size", "fit", "filter"})
+MEMBERS: Final = frozenset({"kind", "size", "fit", "filter", "colour"})
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One input spec: uint8 RGB, [height, width, 3], made with one antialiased resize.
+    """One input spec: uint8, [height, width, 3] (RGB) or [height, width, 1] (gray), made with one antialiased resize.
 
     cover: fills the size and crops what is over, centred. contain: fits inside and pads with white, centred.
-    stretch: ignores the proportions.
+    stretch: ignores the proportions. gray: luma as JPEG has it (ITU-R 601), of the picture in sRGB.
     """
 
     width: int
     height: int
     fit: Fit = "cover"
     filter: Filter = "bilinear"
+    colour: Colour = "rgb"
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns, channels."""
-        return self.height, self.width, 3
+        return self.height, self.width, CHANNELS[self.colour]
 
     @property
     def nbytes(self) -> int:
         """Bytes of one tensor of this spec."""
-        return self.width * self.height * 3
+        return self.width * self.height * CHANNELS[self.colour]
 
     def as_wire(self) -> dict[str, Any]:
-        """The spec as it travels: `{size: [width, height], fit, filter}`."""
-        return {"size": [self.width, self.height], "fit": self.fit, "filter": self.filter}
+        """The spec as it travels: `{size: [width, height], fit, filter}`, and `colour` where it is not rgb."""
+        written = {"size": [self.width, self.height], "fit": self.fit, "filter": self.filter}
+        return written if self.colour == "rgb" else {**written, "colour": self.colour}
 
 
 def parse_specs(value: Any, max_bytes: int) -> tuple[Spec, ...]:
-    """A list of `{size: [width, height], fit, filter}` maps, at least one, whose tensors fit in `max_bytes` together.
+    """A list of `{size: [width, height], fit, filter, colour}` maps, at least one, whose tensors fit in `max_bytes` together.
 
     Raises ValueError, saying which spec is wrong and what is allowed.
     """
@@ -88,4 +93,7 @@ def _parse_spec(value: Any, index: int) -> Spec:
     resample = value.get("filter", "bilinear")
     if resample not in FILTERS:
         raise ValueError(f"specs[{index}].filter must be one of {', '.join(FILTERS)}")
-    return Spec(size[0], size[1], fit, resample)
+    colour = value.get("colour", "rgb")
+    if colour not in COLOURS:
+        raise ValueError(f"specs[{index}].colour must be one of {', '.join(COLOURS)}")
+    return Spec(size[0], size[1], fit, resample, colour)

@@ -12,6 +12,7 @@ from typing import Final
 
 from PIL import Image, ImageCms
 
+from crema.names import Colour
 from preprocessor import colour
 from preprocessor.orientation import is_turned
 from preprocessor.spec import Spec
@@ -42,6 +43,8 @@ _LEAST_LEFT: Final = {
     "box": 2.0,
     "nearest": inf,
 }
+
+_MODES: Final[dict[Colour, str]] = {"rgb": "RGB", "gray": "L"}
 
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -111,7 +114,7 @@ class Picture:
 
 
 def render(picture: Picture, spec: Spec) -> Image.Image:
-    """The spec's picture: mode RGB, exactly `spec.width` x `spec.height`, upright, sRGB."""
+    """The spec's picture: mode RGB or L as its colour says, exactly `spec.width` x `spec.height`, upright, sRGB."""
     part = plan(spec, picture.width, picture.height, picture.orientation)
     pixels = picture.pixels
     # a scaled decode rounds its size up; the box in exact fractions keeps the geometry of the whole picture
@@ -124,18 +127,18 @@ def render(picture: Picture, spec: Spec) -> Image.Image:
     )
     if picture.to_srgb is not None:
         small = colour.apply(picture.to_srgb, small)
-    elif small.mode != "RGB":
-        small = small.convert("RGB")
+    if small.mode != (mode := _MODES[spec.colour]):
+        small = small.convert(mode)
     turn = _TURNS.get(picture.orientation)
     if turn is not None:
         small = small.transpose(turn)
     if small.size == (spec.width, spec.height):
         return small
-    padded = Image.new("RGB", (spec.width, spec.height), colour.WHITE)
+    padded = Image.new(mode, (spec.width, spec.height), colour.WHITE if mode == "RGB" else 255)
     padded.paste(small, ((spec.width - small.width) // 2, (spec.height - small.height) // 2))
     return padded
 
 
 def render_all(picture: Picture, specs: Iterable[Spec]) -> dict[Spec, bytes]:
-    """uint8 RGB of each distinct spec, rows top to bottom, [height, width, 3] without gaps."""
+    """uint8 of each distinct spec, rows top to bottom, [height, width, channels] without gaps."""
     return {spec: render(picture, spec).tobytes() for spec in dict.fromkeys(specs)}

@@ -69,6 +69,8 @@ _HINTS: Final[Mapping[str, str]] = MappingProxyType(
         "preprocessor": "preprocessor: {replicas: 1, workers: auto}",
         "preprocessor.replicas": "replicas: 1",
         "preprocessor.workers": "workers: auto",
+        "preprocessor.formats": "formats: [heic]",
+        "preprocessor.formats[]": "one of avif, bmp, heic, tiff",
         "preprocessor.ports": "ports: {channel: 7000, http: 7001}",
         "preprocessor.ports.*": "ports: {channel: 7000, http: 7001}",
         "packages": "packages: model_packages",

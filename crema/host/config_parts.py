@@ -20,8 +20,10 @@ from pydantic import (
     model_validator,
 )
 
+from crema.host.image_signatures import cannot_be_read
 from crema.host.manifest_parts import AsTuple
 from crema.host.mistakes import Strict, refuse
+from crema.names import OptionalFormat
 
 MAX_REPLICAS: Final = 256
 DEFAULT_KEYS: Final = ".crema/keys.json"
@@ -142,12 +144,24 @@ def _workers(written: object) -> object:
     return written
 
 
+def _can_be_read(wanted: OptionalFormat) -> OptionalFormat:
+    reason = cannot_be_read(wanted)
+    if reason is not None:
+        raise refuse(
+            reason,
+            hint=f"remove {wanted} from formats, or `uv pip install pillow-heif` into crema's virtualenv",
+        )
+    return wanted
+
+
 class PreprocessorConfig(Strict):
     """The tier that decodes photos."""
 
     replicas: int = Field(default=1, ge=1, le=MAX_REPLICAS)
     workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = "auto"
     """Decode processes per replica; auto: one per core that this machine has for us."""
+    formats: Annotated[tuple[Annotated[OptionalFormat, AfterValidator(_can_be_read)], ...], AsTuple] = ()
+    """Image formats that are read beside JPEG, PNG, WebP and GIF."""
     ports: Ports = Field(default_factory=Ports)
 
 

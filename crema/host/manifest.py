@@ -58,6 +58,7 @@ _HINTS: Final[Mapping[str, str]] = MappingProxyType(
         "input.size[]": "size: [224, 224]",
         "input.fit": "fit: cover",
         "input.filter": "filter: bilinear",
+        "input.colour": "colour: gray",
         "input.shape": "shape: [512]",
         "input.dtype": "dtype: float32",
         "output": "output: {type: tags}",

@@ -30,6 +30,7 @@ from pydantic import Strict as StrictMode
 
 from crema.host.mistakes import REFUSED, TAG, Strict, did_you_mean, refuse
 from crema.host.package_paths import PathRefused, inside, package_files
+from crema.names import CHANNELS, Colour
 
 # One frame of the channel carries at most this, and a batch travels to the worker in one frame.
 MAX_TENSOR_BYTES: Final = 64 << 20
@@ -96,7 +97,7 @@ def by(key: str, tags: dict[str, str], what: str) -> Discriminator:
 
 
 class ImageInput(Strict):
-    """One photo as uint8 RGB, [height, width, 3], decoded and resized by the preprocessor."""
+    """One photo as uint8, [height, width, 3] (RGB) or [height, width, 1] (gray), decoded and resized by the preprocessor."""
 
     tag: ClassVar = "image"
     kind: Literal["image"]
@@ -108,11 +109,19 @@ class ImageInput(Strict):
     """cover: fills the size and crops what is over; contain: fits inside and pads; stretch: ignores the proportions."""
     filter: Literal["bilinear", "bicubic", "lanczos", "nearest", "box", "hamming"] = "bilinear"
     """The resize's filter: part of the model's contract, because answers change with it."""
+    colour: Colour = "rgb"
+    """rgb: three channels; gray: one, luma."""
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """As a preprocessor is asked for it."""
+        written = {"size": list(self.size), "fit": self.fit, "filter": self.filter}
+        return written if self.colour == "rgb" else {**written, "colour": self.colour}
 
     @property
     def item_bytes(self) -> int:
         """Bytes of one item's pixels."""
-        return self.size[0] * self.size[1] * 3
+        return self.size[0] * self.size[1] * CHANNELS[self.colour]
 
 
 class TensorInput(Strict):

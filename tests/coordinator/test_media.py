@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 
 import msgpack
 import pytest
 
-from coordinator.media import MAX_IMAGE_BYTES, check_image, is_image, way_in
+from coordinator.media import MAX_IMAGE_BYTES, check_image, is_image, switch_on, way_in
 from crema.errors import CremaError
 
 WEBP = b"RIFF\x10\x00\x00\x00WEBPVP8 "
@@ -119,3 +120,29 @@ def test_an_image_may_have_20_mib_and_not_one_byte_more() -> None:
     refused = check_image(memoryview(image))
     assert refused is not None
     assert (refused.code, refused.status, refused.extra["limit"]) == ("image_too_large", 413, MAX_IMAGE_BYTES)
+
+
+HEIC = b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00heicmif1"
+AVIF = b"\x00\x00\x00\x18ftypmif1\x00\x00\x00\x00avifmif1"
+
+
+@pytest.fixture
+def heic_and_tiff() -> Iterator[None]:
+    switch_on(["heic", "tiff"])
+    yield
+    switch_on([])
+
+
+@pytest.mark.usefixtures("heic_and_tiff")
+def test_formats_that_are_switched_on_are_images_and_the_others_stay_out() -> None:
+    assert way_in(HEIC) == "image" and check_image(b"MM\0*" + bytes(20)) is None
+    assert not is_image(AVIF) and not is_image(b"BM" + bytes(12) + b"\x28\0\0\0")
+    with pytest.raises(
+        CremaError, match=r"formats: \[avif\].*accepted are JPEG, PNG, WebP, GIF, HEIC and TIFF"
+    ):
+        way_in(AVIF)
+
+
+def test_heic_is_refused_with_the_way_to_switch_it_on() -> None:
+    with pytest.raises(CremaError, match=r"preprocessor: \{formats: \[heic\]\}"):
+        way_in(HEIC)

@@ -114,6 +114,15 @@ def test_a_sample_of_the_log_is_handed_over_when_it_is_one() -> None:
     assert sampled[sampled.index("--log-sample") + 1] == "0.1"
 
 
+def test_both_front_tiers_are_told_the_formats_that_are_switched_on() -> None:
+    around = Surroundings("warning", Path("/scratch"), ("heic", "tiff"))
+    listen, operations = Address("127.0.0.1", 8000), Address("127.0.0.1", 8001)
+    assert option(preprocessor_command(Ports(), 0, 1, around), "--formats") == "heic,tiff"
+    coordinator = coordinator_command(Path("/r.json"), listen, operations, around)
+    assert option(coordinator, "--formats") == "heic,tiff"
+    assert "--formats" not in preprocessor_command(Ports(), 0, 1, AROUND).argv
+
+
 def test_children_write_bytecode_and_keep_their_temporary_files_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from crema.names import OptionalFormat
 from preprocessor.cost import work_of
 from preprocessor.header import read_header
 from preprocessor.pool import Job, Pool
@@ -71,12 +72,17 @@ async def running(workers: int = 1, **options: Any) -> AsyncIterator[tuple[Pool,
         assert not any(is_alive(pid) for pid in started)
 
 
-def job(image: bytes, *specs: Spec, deadline_s: float | None = None) -> tuple[Job, asyncio.Future[Job]]:
+def job(
+    image: bytes,
+    *specs: Spec,
+    deadline_s: float | None = None,
+    formats: Sequence[OptionalFormat] = (),
+) -> tuple[Job, asyncio.Future[Job]]:
     """A job and the future that its end fulfils."""
     over: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
     deadline = None if deadline_s is None else time.monotonic() + deadline_s
     wanted = [spec.as_wire() for spec in specs or (SMALL,)]
-    return Job(image, wanted, work_of(read_header(image)), deadline, over.set_result), over
+    return Job(image, wanted, work_of(read_header(image, formats)), deadline, over.set_result), over
 
 
 async def decoded(pool: Pool, image: bytes, *specs: Spec, deadline_s: float | None = None) -> Job:

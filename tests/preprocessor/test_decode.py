@@ -16,12 +16,12 @@ from PIL import Image
 from crema.errors import CremaError
 from preprocessor.colour import Profiles
 from preprocessor.decode import Decoded, ImageInfo, decode
-from preprocessor.spec import FILTERS, Filter, Spec
+from preprocessor.spec import FILTERS, Filter, Fit, Spec
 from preprocessor.transforms import plan
 from tests.preprocessor import image_files as f
 from tests.preprocessor.crafted_cases import CRAFTED
 from tests.preprocessor.foreign_cases import FOREIGN
-from tests.preprocessor.image_cases import GIF, JPEG, OTHER, WEBP, Bad, Case, Good
+from tests.preprocessor.image_cases import GIF, JPEG, OTHER, WEBP, Bad, Case, Good, swapped_primaries
 from tests.preprocessor.png_cases import PNG
 
 PROBE = Spec(32, 32, "stretch", "box")
@@ -100,6 +100,47 @@ def test_a_scaled_decode_of_a_photograph_is_within_40_db(photo: str, side: int, 
     for name in FILTERS:
         spec = Spec(side, side, "cover", name)
         assert _psnr(decode(data, [spec], profiles).tensors[0].as_array(), _full(data, spec)) >= 40, spec
+
+
+def _luma(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
+
+
+@pytest.mark.parametrize("fit", ["cover", "contain", "stretch"])
+def test_gray_is_the_luma_of_the_same_picture_in_colour(fit: Fit, profiles: Profiles) -> None:
+    pixels = f.noisy(320, 240)
+    for data in (f.jpeg(pixels), f.jpeg(pixels, progressive=True), f.png(pixels, compress_level=1)):
+        in_colour = decode(data, [Spec(96, 80, fit)], profiles).tensors[0].as_array()
+        gray = decode(data, [Spec(96, 80, fit, colour="gray")], profiles).tensors[0].as_array()
+        assert gray.shape == (80, 96, 1)
+        assert (
+            _psnr(gray, _luma(in_colour)) >= 45
+        )  # a JPEG's own luma is not rounded on the way through colours
+
+
+def test_gray_beside_colour_is_one_decode_of_both(profiles: Profiles) -> None:
+    specs = [Spec(96, 80), Spec(96, 80, colour="gray")]
+    both = decode(f.jpeg(f.noisy(320, 240)), specs, profiles).tensors
+    assert [tensor.as_array().shape for tensor in both] == [(80, 96, 3), (80, 96, 1)]
+    assert np.abs(_luma(both[0].as_array()).astype(int) - both[1].as_array()).max() <= 1
+
+
+def test_gray_follows_a_profile_like_colour_does(profiles: Profiles) -> None:
+    data = f.jpeg(icc_profile=swapped_primaries())
+    in_colour = decode(data, [PROBE], profiles).tensors[0].as_array()
+    gray = decode(data, [Spec(32, 32, "stretch", "box", "gray")], profiles).tensors[0].as_array()
+    assert np.abs(_luma(in_colour).astype(int) - gray).max() <= 2
+
+
+def test_a_turned_picture_in_gray_is_upright(profiles: Profiles) -> None:
+    spec = Spec(48, 32, "stretch", "box", "gray")
+    upright = decode(f.jpeg(f.noisy(96, 64)), [spec], profiles).tensors[0].as_array().astype(int)
+    for orientation in range(1, 9):
+        data = f.with_segments(
+            f.jpeg(f.stored_for(orientation, f.noisy(96, 64))),
+            f.exif_segment(f.orientation_exif(orientation)),
+        )
+        assert _psnr(decode(data, [spec], profiles).tensors[0].as_array(), upright) >= 40, orientation
 
 
 def test_formats_without_scaled_decode_are_within_50_db(profiles: Profiles) -> None:

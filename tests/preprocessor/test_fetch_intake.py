@@ -27,7 +27,8 @@ class Setting:
     def __init__(self, rules: FetchRules | None = RULES, places: int = 1) -> None:
         self.now = 100.0
         self.fetches = Fetches(rules, clock=lambda: self.now)
-        self.pool, self.gate, self.channel, self.metrics = FakePool(), Gate(places), FakeChannel(), Metrics()
+        self.pool, self.channel, self.metrics = FakePool(), FakeChannel(), Metrics()
+        self.gate = Gate(places, 1, self.pool.cost)
         self.intake = Intake(
             self.pool,
             self.gate,

@@ -8,7 +8,9 @@ import pytest
 
 from crema.errors import CremaError
 from crema.host.metrics import Metrics
-from preprocessor.gate import Gate
+from crema.names import Lane
+from preprocessor.cost import DecodeCost
+from preprocessor.gate import Ahead, Gate
 from preprocessor.intake import Intake, decode_budget_ms
 from preprocessor.meters import Meters
 from preprocessor.pool import Job
@@ -23,8 +25,13 @@ class FakePool:
         self.is_ready = True
         self.jobs: list[Job] = []
         self.abandoned: list[Job] = []
+        self.cost = DecodeCost()
+        self.waits = 0
 
-    def expected_wait_ms(self) -> float:
+    def ahead(self, lane: Lane) -> Ahead:
+        return Ahead(self.waits, 120.0 if self.waits else 0.0, 120.0)
+
+    def expected_wait_ms(self, lane: Lane) -> float:
         return 120.0
 
     def submit(self, job: Job) -> None:
@@ -51,7 +58,8 @@ class Setting:
 
     def __init__(self, places: int = 2) -> None:
         self.now = 100.0
-        self.pool, self.gate, self.channel, self.metrics = FakePool(), Gate(places), FakeChannel(), Metrics()
+        self.pool, self.channel, self.metrics = FakePool(), FakeChannel(), Metrics()
+        self.gate = Gate(places, 1, self.pool.cost)
         self.intake = Intake(self.pool, self.gate, Meters(self.metrics), clock=lambda: self.now)  # type: ignore[arg-type]
         self.intake.channel_opened(self.channel)  # type: ignore[arg-type]
 
@@ -161,6 +169,29 @@ def test_what_is_wrong_with_an_image_s_header_takes_no_decoder(image: bytes, cod
     setting.ask(image=image)
     assert setting.refusal()["code"] == code
     assert setting.gate.pending == 0 and setting.pool.jobs == []
+
+
+def test_an_image_too_dear_for_its_deadline_is_refused_once_its_header_is_read() -> None:
+    setting = Setting()
+    setting.pool.waits = 1
+    assert setting.ask(1, remaining_ms=400)  # a small photo fits behind what waits
+    setting.ask(2, image=f.with_frame(f.jpeg(progressive=True), size=(5000, 5000)), remaining_ms=400)
+    assert setting.refusal()["code"] == "overloaded" and setting.refusal()["retry_after_ms"] == 120
+    assert len(setting.pool.jobs) == 1 and setting.gate.pending == 1
+    assert setting.counted('crema_refused_total{lane="interactive",model="",reason="deadline"') == 1
+
+
+def test_what_waits_already_refuses_from_the_frame_s_header() -> None:
+    setting = Setting()
+    setting.pool.waits = 1
+    assert not setting.ask(1, remaining_ms=200)
+    assert setting.refusal()["code"] == "overloaded" and setting.pool.jobs == []
+
+
+def test_the_lane_travels_with_the_job() -> None:
+    setting = Setting()
+    setting.ask(1, lane="bulk")
+    assert setting.pool.jobs[0].lane == "bulk"
 
 
 def test_an_error_of_the_decoder_is_passed_on_with_its_status() -> None:

@@ -6,11 +6,13 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from crema.errors import CremaError
+from crema.names import OPTIONAL_FORMATS
 from preprocessor.colour import Profiles
 from preprocessor.decode import decode
 from preprocessor.decoder_process import Limits
@@ -18,6 +20,7 @@ from preprocessor.pool import Pool, cores
 from preprocessor.spec import Spec
 from tests.preprocessor import image_files as f
 from tests.preprocessor.image_cases import GIF, JPEG, WEBP, Good
+from tests.preprocessor.optional_cases import AVIF, BMP, HEIC, TIFF
 from tests.preprocessor.png_cases import HEAVY, PNG
 from tests.preprocessor.pools import Counted, decoded, is_alive, job, pids, running, states, until
 
@@ -59,6 +62,48 @@ async def test_a_bomb_is_killed_and_its_neighbours_are_served() -> None:
         await until(lambda: states(pool) == ["ready"] * 2, "the killed process is replaced")
         assert counted.replaced == ["budget"]
         assert len(before & pids(pool)) == 1
+
+
+async def test_a_killed_process_is_back_within_a_second_and_its_neighbour_works_on() -> None:
+    async with running(2) as (pool, counted):
+        bomb = asyncio.create_task(decoded(pool, BOMB))
+        await until(lambda: "busy" in states(pool), "the bomb is being decoded")
+        [victim] = [decoder["pid"] for decoder in pool.decoders if decoder["state"] == "busy"]
+        photos = asyncio.gather(*(decoded(pool, f.jpeg()) for _ in range(40)))
+        killed_at = time.monotonic()
+        os.kill(victim, signal.SIGKILL)
+        assert code((await bomb).error) == "undecodable_image"
+        assert [code(photo.error) for photo in await photos] == [None] * 40
+        await until(lambda: states(pool) == ["ready"] * 2, "the killed process is replaced")
+        assert time.monotonic() - killed_at < 1.0
+        assert counted.replaced == ["died"] and victim not in pids(pool)
+
+
+async def test_interactive_images_are_decoded_before_bulk_that_came_earlier() -> None:
+    async with running(1) as (pool, _):
+        first = asyncio.create_task(decoded(pool, BOMB))
+        await until(lambda: states(pool) == ["busy"], "the decoder is taken")
+        bulk, bulk_over = job(f.jpeg())
+        bulk.lane = "bulk"
+        interactive, over = job(f.jpeg())
+        pool.submit(bulk)
+        pool.submit(interactive)
+        assert pool.ahead("bulk").images == 2 and pool.ahead("interactive").images == 1
+        async with asyncio.timeout(20):
+            await asyncio.gather(first, bulk_over, over)
+        assert interactive.started_at is not None and bulk.started_at is not None
+        assert interactive.started_at < bulk.started_at
+
+
+async def test_a_format_that_is_switched_on_reaches_the_decoders() -> None:
+    tiff = f.saved(f.quadrants(), "TIFF")
+    one, over = job(f.jpeg())
+    one.image = tiff
+    async with running(1, formats=("tiff",)) as (pool, _):
+        pool.submit(one)
+        async with asyncio.timeout(20):
+            await over
+    assert one.error is None and one.answer is not None and one.answer["image"]["format"] == "tiff"
 
 
 async def test_images_behind_a_bomb_wait_for_the_new_process() -> None:
@@ -190,11 +235,11 @@ async def test_a_decoder_has_no_secrets_and_nothing_open_but_its_socket(
 
 
 async def test_every_odd_image_is_answered_and_none_takes_a_gigabyte() -> None:
-    async with running(1) as (pool, counted):
-        for case in (*JPEG, *WEBP, *GIF, *PNG, *HEAVY):
+    async with running(1, formats=OPTIONAL_FORMATS) as (pool, counted):
+        for case in (*JPEG, *WEBP, *GIF, *PNG, *HEAVY, *TIFF, *BMP, *AVIF, *HEIC):
             image = case.make()
             try:
-                one, over = job(image)
+                one, over = job(image, formats=OPTIONAL_FORMATS)
             except CremaError:
                 continue  # refused before the pool
             pool.submit(one)

@@ -18,6 +18,8 @@ def test_a_spec_needs_only_its_size() -> None:
 def test_a_spec_survives_the_wire() -> None:
     spec = Spec(384, 288, "contain", "lanczos")
     assert parse_specs([spec.as_wire()], LIMIT) == (spec,)
+    gray = Spec(8, 8, colour="gray")
+    assert parse_specs([gray.as_wire()], LIMIT) == (gray,) != (Spec(8, 8),)
 
 
 def test_the_manifest_s_input_map_is_a_spec() -> None:
@@ -27,6 +29,8 @@ def test_the_manifest_s_input_map_is_a_spec() -> None:
 
 def test_shape_is_rows_first() -> None:
     assert Spec(320, 200).shape == (200, 320, 3)
+    assert Spec(320, 200, colour="gray").shape == (200, 320, 1)
+    assert total_bytes([Spec(320, 200, colour="gray")]) == 320 * 200
     assert total_bytes([Spec(320, 200), Spec(10, 10)]) == 320 * 200 * 3 + 300
 
 
@@ -45,7 +49,8 @@ def test_shape_is_rows_first() -> None:
         ([{"size": [8, 8], "fit": "squash"}], "cover, contain, stretch"),
         ([{"size": [8, 8], "fit": ["cover"]}], "cover, contain, stretch"),
         ([{"size": [8, 8], "filter": "sinc"}], "bilinear"),
-        ([{"size": [8, 8], "colour": "gray"}], "colour"),
+        ([{"size": [8, 8], "colour": "grey"}], "rgb, gray"),
+        ([{"size": [8, 8], "crop": "face"}], "unknown members crop"),
         ([{"size": [8, 8], "kind": "tensor"}], "kind"),
         ([{"size": [4096, 4096]}] * 2, "limit of one answer"),
     ],

@@ -119,6 +119,11 @@ MISTAKES = {
         "workers: many",
         'cluster.yaml:2:29: preprocessor.workers: must be auto or a number from 1 to 256 (got "many")\n  try: workers: auto',
     ),
+    "a format that does not exist": (
+        "workers: auto",
+        "formats: [jxl]",
+        'cluster.yaml:2:39: preprocessor.formats[0]: must be avif, bmp, heic or tiff (got "jxl")\n  try: one of avif, bmp, heic, tiff',
+    ),
     "a switch in words": (
         "packages: models",
         "packages: models\ninsecure: perhaps",
@@ -439,3 +444,18 @@ def test_a_file_of_keys_that_others_may_read_is_a_mistake_of_the_cluster(folder:
 def test_a_host_is_a_name_alone(folder: Path, host: str) -> None:
     text = GOOD.replace("processes: 1}", f'processes: 1, hosts: ["{host}"]}}')
     assert "must be a name without scheme and port" in refused(folder, text)
+
+
+def test_formats_are_switched_on_by_name(folder: Path) -> None:
+    config = load_cluster(written(folder, GOOD.replace("workers: auto", "formats: [tiff, avif]")))
+    assert config.preprocessor.formats == ("tiff", "avif")
+
+
+def test_heic_without_its_package_is_refused_with_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crema.host.image_signatures.find_spec", lambda name: None)
+    with pytest.raises(
+        ConfigError, match=r"heic needs the package pillow-heif[\s\S]*uv pip install pillow-heif"
+    ):
+        load_cluster(written(folder, GOOD.replace("workers: auto", "formats: [heic]")))

@@ -334,7 +334,7 @@ def test_a_good_manifest_gives_a_card_with_every_default_filled_in(tmp_path: Pat
         "summary": "Up to 30 English tags for a photo",
         "owner": "vision-research@example.com",
         "entrypoint": "model:Tagger",
-        "input": {"kind": "image", "size": [224, 160], "fit": "cover", "filter": "bilinear"},
+        "input": {"kind": "image", "size": [224, 160], "fit": "cover", "filter": "bilinear", "colour": "rgb"},
         "output": {"type": "tags"},
         "params": {"max_tags": {"type": "integer", "minimum": 1, "maximum": 100, "default": 30}},
         "weights": [{"path": "weights/tags.safetensors", "sha256": hashlib.sha256().hexdigest()}],

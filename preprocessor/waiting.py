@@ -1,0 +1,78 @@
+"""Waiting: the images that wait for a decoder, interactive before bulk, oldest first. Pure: `now` is an argument."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
+
+from crema.names import LANES, Lane
+
+
+class Waiter(Protocol):
+    """What is asked of an image that waits."""
+
+    lane: Lane
+    work: float
+    deadline: float | None
+
+
+W = TypeVar("W", bound=Waiter)
+
+
+class Waiting(Generic[W]):
+    """Two queues, and the predicted work in each (`preprocessor.cost`)."""
+
+    def __init__(self) -> None:
+        self._queues: dict[Lane, deque[W]] = {lane: deque() for lane in LANES}
+        self._work: dict[Lane, float] = dict.fromkeys(LANES, 0.0)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._queues.values()))
+
+    def __iter__(self) -> Iterator[W]:
+        for queue in self._queues.values():
+            yield from queue
+
+    def join(self, one: W) -> None:
+        """Wait, behind all of the same lane."""
+        self._queues[one.lane].append(one)
+        self._work[one.lane] += one.work
+
+    def leave(self, one: W) -> None:
+        """Wait no more. Raises ValueError for one that does not wait."""
+        self._queues[one.lane].remove(one)
+        self._left(one)
+
+    def take(self, now: float) -> tuple[W | None, list[W]]:
+        """(who is next and still in time, or None; those before it whose deadline has passed). All of them have left."""
+        expired: list[W] = []
+        for queue in self._queues.values():
+            while queue:
+                one = queue.popleft()
+                self._left(one)
+                if one.deadline is None or now < one.deadline:
+                    return one, expired
+                expired.append(one)
+        return None, expired
+
+    def clear(self) -> None:
+        """Nobody waits any more."""
+        for lane, queue in self._queues.items():
+            queue.clear()
+            self._work[lane] = 0.0
+
+    def images_before(self, lane: Lane) -> int:
+        """How many go before a newcomer of `lane`."""
+        queues = self._queues
+        first = len(queues["interactive"])
+        return first if lane == "interactive" else first + len(queues["bulk"])
+
+    def work_before(self, lane: Lane) -> float:
+        """The work of those."""
+        first = self._work["interactive"]
+        return first if lane == "interactive" else first + self._work["bulk"]
+
+    def _left(self, one: W) -> None:
+        # an empty queue has no work, whatever the sums' rounding says
+        self._work[one.lane] = self._work[one.lane] - one.work if self._queues[one.lane] else 0.0

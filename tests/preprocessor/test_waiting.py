@@ -1,0 +1,59 @@
+"""Waiting: interactive before bulk, oldest first; who is too late leaves without a decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from crema.names import Lane
+from preprocessor.waiting import Waiting
+
+
+@dataclass(eq=False)
+class One:
+    name: str
+    lane: Lane = "interactive"
+    work: float = 1.0
+    deadline: float | None = None
+
+
+def taken(waiting: Waiting[One], now: float = 0.0) -> list[str]:
+    names = []
+    while (one := waiting.take(now)[0]) is not None:
+        names.append(one.name)
+    return names
+
+
+def test_interactive_goes_before_bulk_that_came_earlier() -> None:
+    waiting: Waiting[One] = Waiting()
+    for one in (One("b1", "bulk"), One("i1"), One("b2", "bulk"), One("i2")):
+        waiting.join(one)
+    assert taken(waiting) == ["i1", "i2", "b1", "b2"]
+
+
+def test_the_expired_are_handed_out_and_not_decoded() -> None:
+    waiting: Waiting[One] = Waiting()
+    for one in (One("late", deadline=5.0), One("b late", "bulk", deadline=1.0), One("b", "bulk")):
+        waiting.join(one)
+    one, expired = waiting.take(5.0)
+    assert one is not None and one.name == "b" and [each.name for each in expired] == ["late", "b late"]
+    assert not len(waiting) and waiting.work_before("bulk") == 0
+
+
+def test_a_newcomer_counts_only_what_goes_first() -> None:
+    waiting: Waiting[One] = Waiting()
+    for one in (One("b", "bulk", 8.0), One("i", work=2.0)):
+        waiting.join(one)
+    assert (waiting.images_before("interactive"), waiting.work_before("interactive")) == (1, 2.0)
+    assert (waiting.images_before("bulk"), waiting.work_before("bulk")) == (2, 10.0)
+
+
+def test_who_leaves_is_not_taken() -> None:
+    waiting: Waiting[One] = Waiting()
+    one = One("gone")
+    waiting.join(one)
+    waiting.leave(one)
+    assert taken(waiting) == [] and waiting.work_before("bulk") == 0
+    with pytest.raises(ValueError):
+        waiting.leave(one)
