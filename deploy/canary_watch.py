@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import structlog
 
+from crema.host.config_releases import ReleasesConfig
 from deploy.canary_rule import CanaryRule, CanaryWindow, Decision, Tally
 from deploy.child import Child
 from deploy.release_book import ReleaseBook
@@ -105,6 +106,17 @@ def _growth(found: Figures, before: Figures | None) -> dict[str, Tally]:
         for label, tally in versions.items():
             grown.setdefault(label, Tally()).add(tally.since(known.get(label, Tally())))
     return grown
+
+
+def rule_of(config: ReleasesConfig) -> CanaryRule:
+    """The rule that a cluster file sets."""
+    return CanaryRule(
+        window_s=config.window_s,
+        min_answers=config.min_answers,
+        error_points=config.error_points,
+        p99_ratio=config.p99_ratio,
+        refused_points=config.refused_points,
+    )
 
 
 async def read_figures(

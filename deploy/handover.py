@@ -1,6 +1,7 @@
 """Handover: whether a package passed its checklist. The check is another program; this runs it and reads its report.
 
-A report is kept under the digest of every file that it is about: a package that did not change is not checked twice.
+Reports lie under the digest of every file that they are about, where the check stores them: a package that did not
+change is not checked twice.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from deploy.environments import PYTHON_VARIABLE
 
 CHECK: Final = (sys.executable, "-m", "crema.cli", "check")
 TIMEOUT_S: Final = 600.0
@@ -38,10 +41,14 @@ class Handover:
 
 
 class Handovers:
-    """Runs checks by `command` (the package's folder and `--json` are added), and keeps reports in `folder`."""
+    """Runs checks by `command`, to which the package's folder, `--json` and the cluster file are added; looks for reports
+    in the cluster's state folder `state` and in the user's cache."""
 
-    def __init__(self, folder: Path, command: Sequence[str] = CHECK, timeout_s: float = TIMEOUT_S) -> None:
-        self._folder = folder
+    def __init__(
+        self, state: Path, cluster: Path, command: Sequence[str] = CHECK, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self._state = state
+        self._cluster = cluster
         self._command = tuple(command)
         self._timeout_s = timeout_s
 
@@ -69,7 +76,6 @@ class Handovers:
         if report["digest"] != digest:
             return Handover(False, digest, "the package's files changed while it was checked\n  try: again")
         if report["passed"] is True and status == 0:
-            self._keep(report, digest)
             return Handover(True, digest)
         failed = next((step for step in report["steps"] if step["status"] == "failed"), None)
         if failed is None:
@@ -80,7 +86,7 @@ class Handovers:
     async def _run(self, package: Path) -> tuple[int, bytes, bytes]:
         environment = {**os.environ, "PYTHONPATH": _with_root(os.environ.get("PYTHONPATH"))}
         process = await asyncio.create_subprocess_exec(
-            *self._command, str(package), "--json",
+            *self._command, str(package), "--json", "--cluster", str(self._cluster),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env=environment, start_new_session=True, limit=_MOST_OUTPUT,
         )  # fmt: skip
@@ -98,26 +104,21 @@ class Handovers:
 
     def _find(self, digest: str) -> Handover | None:
         """A stored report that passed: ours, or one that `crema check` made by hand."""
-        for folder in (self._folder, _users_reports()):
+        # a check made while one Python stood in for the packages' environments counts only while it still does
+        name = "checks-development" if os.environ.get(PYTHON_VARIABLE) else "checks"
+        for folder in (self._state, _users_cache()):
             try:
-                report = json.loads((folder / f"{digest}.json").read_bytes())
+                report = json.loads((folder / name / f"{digest}.json").read_bytes())
                 if report["digest"] == digest and report["passed"] is True:
                     return Handover(True, digest, is_stored=True)
             except (OSError, ValueError, KeyError, TypeError):
                 continue
         return None
 
-    def _keep(self, report: Mapping[str, Any], digest: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk: it will be checked again
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new = self._folder / f".{digest}.{os.getpid()}"
-            new.write_text(json.dumps(report) + "\n")
-            new.replace(self._folder / f"{digest}.json")
 
-
-def _users_reports() -> Path:
+def _users_cache() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/", ".cache")
-    return Path(cache, "crema", "checks")
+    return Path(cache, "crema")
 
 
 def _with_root(path: str | None) -> str:

@@ -86,6 +86,15 @@ class Pointers:
                 f"there is no {version} that serves; there are {', '.join(self.shares)}\n  try: crema release PATH"
             )
 
+    def gets(self, version: str) -> str:
+        """In words, what a version that is listed gets of the traffic."""
+        if version == self.default:
+            return "default"
+        share = self.shares[version]
+        if share is None:
+            return f"promoted: @{parse_version(version).major} may mean it"
+        return f"canary {share:g}%" if share else "beside: only by its number"
+
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {"default": self.default, "shares": dict(self.shares), "labels": dict(self.labels)}

@@ -6,13 +6,18 @@ of that model was changed meanwhile: then the file wins.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from crema.host.config import ResolvedCluster, ResolvedModel
-from deploy.pointers import BESIDE, Line, Pointers
+from crema.host.config import ResolvedCluster, ResolvedModel, resolve_version
+from crema.host.manifest import ManifestError
+from crema.host.packages import find_packages
+from crema.names import parse_version
+from deploy.pointers import Line, Pointers
+from deploy.version import ServedVersion
 
 MEMBER: Final = "releases"
 """Of the routing file; coordinators do not read it."""
@@ -43,6 +48,10 @@ class ReleaseBook:
         line = self._lines.get(name)
         return None if line is None else line.now.default
 
+    def first(self, name: str) -> Line:
+        """The line that a model begins with by the cluster file alone."""
+        return self._first[name]
+
     def put(self, name: str, line: Line | None) -> None:
         """Set a model's line; None forgets it."""
         if line is None:
@@ -65,9 +74,7 @@ class ReleaseBook:
 
     def document(self) -> dict[str, Any]:
         """What the routing file must keep: the lines that are not simply the cluster file's."""
-        return {
-            name: line.document() for name, line in self._lines.items() if line != self._first.get(name)
-        }
+        return {name: line.document() for name, line in self._lines.items() if line != self._first.get(name)}
 
 
 def _first_line(cluster: ResolvedCluster, model: ResolvedModel) -> Line:
@@ -90,14 +97,31 @@ def _kept(routing: Mapping[str, Any] | None, name: str, first: Line) -> Line:
     return kept if kept.origin == first.origin else first
 
 
-def without_missing(line: Line, present: set[str]) -> Line | None:
-    """A kept line without the versions whose packages went away; None when its default is among them."""
-    shares = {version: share for version, share in line.now.shares.items() if version in present}
+def first_versions(cluster: ResolvedCluster, book: ReleaseBook) -> list[ServedVersion]:
+    """The versions that the book lists, to be started. A line that needs a package which is not there any more is put down
+    without it, or begun anew from the cluster file."""
+    packages = find_packages(cluster.config.packages_dir)
+    served = []
+    for name, model in cluster.models.items():
+        resolved = {version.version: version for version in model.versions}
+        line = book.line(name) or book.first(name)
+        for version in line.now.shares.keys() - resolved.keys():
+            folder = packages.find(name, version)
+            if folder is not None:
+                with contextlib.suppress(ManifestError):
+                    resolved[version] = resolve_version(cluster.config, folder)
+        line = _without_missing(line, set(resolved), set(packages.versions(name))) or book.first(name)
+        book.put(name, line)
+        listed = sorted(line.now.shares, key=parse_version)
+        served += [ServedVersion(name, resolved[version]) for version in listed]
+    return served
+
+
+def _without_missing(line: Line, usable: set[str], present: set[str]) -> Line | None:
+    """A kept line without the versions that are not usable; None when its default is among them."""
+    shares = {version: share for version, share in line.now.shares.items() if version in usable}
     if line.now.default not in shares:
         return None
     labels = {label: means for label, means in line.now.labels.items() if means in shares}
     past = tuple(each for each in line.past if set(each.shares) <= present)
     return Line(Pointers(line.now.default, shares, labels), past, line.origin)
-
-
-__all__ = ["BESIDE", "MEMBER", "ReleaseBook", "without_missing"]

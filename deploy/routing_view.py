@@ -21,12 +21,12 @@ def routing_body(
     versions that the book lists are in it at all."""
     models: dict[str, Any] = {}
     for served in versions:
-        pointers = book.now(served.model.name)
+        pointers = book.now(served.name)
         version = served.version.version
         if pointers is None or version not in pointers.shares:
             continue
         model = models.setdefault(
-            served.model.name,
+            served.name,
             {"default": pointers.default, "labels": dict(pointers.labels), "versions": {}},
         )
         model["versions"][version] = {

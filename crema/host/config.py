@@ -171,6 +171,11 @@ class RefusedPackage:
     mistakes: tuple[Mistake, ...]
 
     @property
+    def label(self) -> str:
+        """`tags@3.1`."""
+        return f"{self.name}@{self.version}"
+
+    @property
     def problem(self) -> str:
         """The first mistake, in one line."""
         more = f" (and {len(self.mistakes) - 1} more)" if len(self.mistakes) > 1 else ""
