@@ -45,7 +45,7 @@ class Handovers:
     in the cluster's state folder `state` and in the user's cache."""
 
     def __init__(
-        self, state: Path, cluster: Path, command: Sequence[str] = CHECK, timeout_s: float = TIMEOUT_S
+        self, state: Path, cluster: Path | None, command: Sequence[str] = CHECK, timeout_s: float = TIMEOUT_S
     ) -> None:
         self._state = state
         self._cluster = cluster
@@ -85,8 +85,9 @@ class Handovers:
 
     async def _run(self, package: Path) -> tuple[int, bytes, bytes]:
         environment = {**os.environ, "PYTHONPATH": _with_root(os.environ.get("PYTHONPATH"))}
+        named = () if self._cluster is None else ("--cluster", str(self._cluster))
         process = await asyncio.create_subprocess_exec(
-            *self._command, str(package), "--json", "--cluster", str(self._cluster),
+            *self._command, str(package), "--json", *named,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env=environment, start_new_session=True, limit=_MOST_OUTPUT,
         )  # fmt: skip

@@ -95,6 +95,27 @@ class Pointers:
             return f"promoted: @{parse_version(version).major} may mean it"
         return f"canary {share:g}%" if share else "beside: only by its number"
 
+    def told(self, name: str, revision: int, states: Mapping[str, str]) -> dict[str, Any]:
+        """What a verb answers: where everything stands now. `states` has what runs, by version."""
+        listed = sorted(self.shares, key=parse_version)
+        others = (f", {version} {self.gets(version)}" for version in listed if version != self.default)
+        return {
+            "model": name,
+            "default": self.default,
+            "labels": dict(self.labels),
+            "versions": [
+                {
+                    "version": version,
+                    "state": states.get(version),
+                    "gets": self.gets(version),
+                    "canary_percent": self.shares[version],
+                }
+                for version in listed
+            ],
+            "revision": revision,
+            "says": f"{name} is {self.default}" + "".join(others),
+        }
+
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {"default": self.default, "shares": dict(self.shares), "labels": dict(self.labels)}

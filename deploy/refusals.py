@@ -13,6 +13,16 @@ from crema.host.config import ResolvedCluster, ResolvedModel, resolve_version
 from crema.host.manifest import ManifestError
 from crema.host.package_paths import package_digest
 from crema.host.packages import find_packages
+from deploy.pointers import ReleaseRefused
+
+
+class NotServed(ReleaseRefused):
+    """A version cannot be served. `detail` is what stands under the reason: its own traceback."""
+
+    def __init__(self, problem: str, detail: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from deploy.fleet import Fleet
 from deploy.handover import Handovers
 from deploy.package_intake import meant, take_in
 from deploy.pointers import Line, Pointers, ReleaseRefused
-from deploy.refusals import Refusal, Refusals
+from deploy.refusals import NotServed, Refusal, Refusals
 from deploy.release_book import ReleaseBook
 from deploy.starter import Starter
 from deploy.version import ServedVersion
@@ -45,15 +45,6 @@ ENDED_S: Final = 2.0
 Progress = Callable[[str], None]
 
 log = structlog.get_logger(__name__)
-
-
-class NotServed(ReleaseRefused):
-    """A version cannot be served. `detail` is what stands under the reason: its own traceback."""
-
-    def __init__(self, problem: str, detail: str = "") -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,29 +428,10 @@ class Releases:
 
     def _told(self, name: str, revision: int) -> dict[str, Any]:
         """What a verb answers."""
-        now = self._line(name).now
-        versions = []
-        for version in sorted(now.shares, key=parse_version):
-            served = self._fleet.find(name, version)
-            versions.append(
-                {
-                    "version": version,
-                    "state": served.state if served is not None else "failed",
-                    "gets": now.gets(version),
-                    "canary_percent": now.shares[version],
-                }
-            )
-        says = f"{name} is {now.default}" + "".join(
-            f", {each['version']} {each['gets']}" for each in versions if each["version"] != now.default
-        )
-        return {
-            "model": name,
-            "default": now.default,
-            "labels": dict(now.labels),
-            "versions": versions,
-            "revision": revision,
-            "says": says,
+        states = {
+            served.version.version: served.state for served in self._fleet.versions if served.name == name
         }
+        return self._line(name).now.told(name, revision, states)
 
     @contextlib.contextmanager
     def _record(self, action: str, **what: Any) -> Iterator[dict[str, Any]]:
