@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from deploy.environments import PYTHON_VARIABLE
 
@@ -38,6 +38,13 @@ class Handover:
     detail: str = ""
     is_stored: bool = False
     """Whether the report lay there already."""
+
+
+class Checks(Protocol):
+    """Says whether a package passed its checklist."""
+
+    async def of(self, package: Path, digest: str, progress: Callable[[str], None]) -> Handover:
+        """The report of a package with this digest."""
 
 
 class Handovers:

@@ -49,7 +49,8 @@ class PackageWatch:
 
     async def run(self) -> None:
         """Until cancelled."""
-        looked = monotonic()
+        # what came while the watch was being set up is seen at the first wake
+        looked = monotonic() - LOOK_ANYWAY_S
         async for has_changed in self._wakes():
             now = monotonic()
             if has_changed or self._changing or now - looked >= LOOK_ANYWAY_S:

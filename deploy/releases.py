@@ -25,7 +25,7 @@ from crema.names import parse_version
 from deploy.canary_rule import Decision
 from deploy.display import Display
 from deploy.fleet import Fleet
-from deploy.handover import Handovers
+from deploy.handover import Checks
 from deploy.package_intake import meant, take_in
 from deploy.pointers import Line, Pointers, ReleaseRefused
 from deploy.refusals import NotServed, Refusal, Refusals
@@ -55,7 +55,7 @@ class ReleaseParts:
     book: ReleaseBook
     fleet: Fleet
     starter: Starter
-    handovers: Handovers
+    handovers: Checks
     refusals: Refusals
     audit: Audit
     display: Display

@@ -24,7 +24,7 @@ from deploy.display import Display
 from deploy.environments import Environments
 from deploy.fleet import Fleet
 from deploy.gpus import find_gpus
-from deploy.handover import Handovers
+from deploy.handover import Checks, Handovers
 from deploy.orphans import collect_orphans
 from deploy.package_watch import PackageWatch
 from deploy.pointers import ReleaseRefused
@@ -69,7 +69,7 @@ class Supervisor:
         once_ready: Callable[[str], Awaitable[None]] | None = None,
         started_from: Path | None = None,
         log_level: str = "info",
-        handovers: Handovers | None = None,
+        handovers: Checks | None = None,
     ) -> None:
         refusals = Refusals(state_folder.path / "refused.json", cluster.config.packages_dir)
         cluster = without_refused(cluster, refusals)
