@@ -85,6 +85,7 @@ class Releases:
         # those that can be had back still: nothing of them has been stopped
         self._lingering: dict[str, asyncio.Task[None]] = {}
         self._by_hand: set[str] = set()
+        self._again: dict[str, PackageFolder] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -191,7 +192,11 @@ class Releases:
     def dropped_in(self, folder: PackageFolder) -> None:
         """A version folder appeared, or one changed. What comes of it is said by the cluster file's `releases`."""
         label = folder.label
-        if label in self._by_hand or label in self._starting:
+        if label in self._by_hand:
+            return
+        if label in self._starting:
+            # a slow copy was taken for whole while it paused: it is looked at again after this
+            self._again[label] = folder
             return
         running = self._fleet.find(folder.name, str(folder.version))
         if running is not None and not running.is_draining:
@@ -231,6 +236,8 @@ class Releases:
             self._display.line("NOTE", label, problem=str(error))
         finally:
             self._display.working(None)
+            if (again := self._again.pop(label, None)) is not None:
+                self.dropped_in(again)
 
     def _by_policy(self, now: Pointers, version: str) -> Pointers:
         """What a version that was dropped in gets; an older one than the default never more than a place beside it."""

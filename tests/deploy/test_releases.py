@@ -276,6 +276,23 @@ async def test_a_refused_package_that_is_repaired_is_served(verbs: Verbs) -> Non
     assert (verbs.model("1.1")["state"], verbs.shares()["1.1"]) == ("ready", 0.0)
 
 
+async def test_a_copy_that_pauses_is_looked_at_again_once_it_is_whole(verbs: Verbs) -> None:
+    checks = verbs.site.checks
+    checks.problems["left@1.1"] = "weights: missing"
+    checks.holds = asyncio.Event()
+    write_package(verbs.site.folder, "left", "1.1")
+    first = asyncio.create_task(verbs.look_at("1.1"))
+    await verbs.site.until(lambda: bool(checks.checked))
+    # the rest of it came while the half was checked
+    second = asyncio.create_task(verbs.look_at("1.1"))
+    await asyncio.sleep(0)
+    checks.holds.set()
+    checks.problems.clear()
+    await asyncio.gather(first, second)
+    await verbs.site.until(lambda: "1.1" in verbs.shares())
+    assert len(checks.checked) == 2
+
+
 async def test_what_is_released_by_hand_gets_no_second_release_by_the_watch(site: Site) -> None:
     await site.serving(POLICY.format("canary 5%"))
     verbs = with_linger(site, 0.0)
