@@ -23,6 +23,7 @@ from tests.cluster.running import RunningCluster, running_cluster
 from tests.cluster.steady_load import Ended, SteadyLoad
 
 ROOT = Path(__file__).resolve().parent.parent
+TOO_MANY_PER_S = 150
 PHOTO = ROOT / "samples" / "coffee.jpg"
 CLUSTER = """\
 releases: {new_version: canary 20%, window_s: 20, min_answers: 20}
@@ -47,7 +48,7 @@ def next_version(folder: Path, version: str) -> Path:
 
 def capacity_per_s(url: str, photo: bytes) -> float:
     """Good answers per second of one that is asked for too much."""
-    with SteadyLoad(url, photo, per_s=60) as load:
+    with SteadyLoad(url, photo, per_s=TOO_MANY_PER_S) as load:
         time.sleep(6)
         good = [call for call in load.ended if call.status == 200]
     return len(good) / 6
