@@ -276,16 +276,26 @@ class Releases:
             running.is_draining = False
         if label not in self._starting:
             if running is not None and not running.is_draining:
-                if not running.ready:
-                    raise NotServed(
-                        f"{label} runs and is not ready: {running.shown_problem or running.state}"
-                    )
+                await self._check_runs(running)
                 return running
             task = asyncio.create_task(self._start(folder, self._doing(label, progress), was_checked))
             self._starting[label] = task
             task.add_done_callback(lambda _: self._started(label))
         # whoever asked may give up; the other who asked may not
         return await asyncio.shield(self._starting[label])
+
+    async def _check_runs(self, running: ServedVersion) -> None:
+        """Raises NotServed when a version that runs is not ready, or is not what lies in its folder any more."""
+        if not running.ready:
+            problem = running.shown_problem or running.state
+            raise NotServed(f"{running.label} runs and is not ready: {problem}")
+        if running.digest is not None:
+            with contextlib.suppress(OSError):
+                found = await asyncio.to_thread(package_digest, running.version.package_dir)
+                if found != running.digest:
+                    raise NotServed(
+                        f"the files of {running.label} changed while it serves: make a new version of them"
+                    )
 
     def _doing(self, label: str, progress: Progress) -> Progress:
         def tell(text: str) -> None:
