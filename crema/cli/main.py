@@ -35,14 +35,6 @@ VERBS: Final[dict[str, Verb]] = {
         "Send photos to a cluster and show what the models say.", "crema analyze samples/coffee.jpg"
     ),
     "status": Verb("Show every process of the running cluster.", "crema status"),
-    "models": Verb("List the models' versions and what each gets of the traffic.", "crema models"),
-    "release": Verb(
-        "Check a package and serve it beside the others, or as a canary.",
-        "crema release model_packages/tags/3.2 --canary 5%",
-    ),
-    "promote": Verb("Make a model's name mean a version that serves.", "crema promote tags@3.2"),
-    "rollback": Verb("Undo a model's last release, promote or retire.", "crema rollback tags"),
-    "retire": Verb("Take a version out of service.", "crema retire tags@3.1"),
     "new": Verb("Write a new package that already passes `crema check`.", "crema new sunsets --kind numpy"),
     "lock": Verb(
         "Pin and hash what a package's requirements.in wants.", "crema lock model_packages/tags/3.1"
@@ -53,6 +45,14 @@ VERBS: Final[dict[str, Verb]] = {
     "bench": Verb(
         "Measure a package: t(n), memory, and what its manifest should say.", "crema bench tags@3.1"
     ),
+    "models": Verb("List the models' versions and what each gets of the traffic.", "crema models"),
+    "release": Verb(
+        "Check a package and serve it beside the others, or as a canary.",
+        "crema release model_packages/tags/3.2 --canary 5%",
+    ),
+    "promote": Verb("Make a model's name mean a version that serves.", "crema promote tags@3.2"),
+    "rollback": Verb("Undo a model's last release, promote or retire.", "crema rollback tags"),
+    "retire": Verb("Take a version out of service.", "crema retire tags@3.1"),
     "keys": Verb(
         "Make, list and revoke the API keys of a cluster.", "crema keys new --name app --scopes infer"
     ),
