@@ -97,7 +97,10 @@ def test_status_lists_every_process_with_pid_and_ports(cluster: RunningCluster) 
         ("minion", "host", "dim", "1.0", inner),
         ("minion", "worker", "dim", "1.0", []),
     ]
-    assert all(is_alive(process["pid"]) for process in status["processes"] if process["pid"] is not None)
+    # the workers of the broken version come and go
+    lasting = [each for each in status["processes"] if each.get("model") != "broken"]
+    dead = [each for each in lasting if each["pid"] is not None and not is_alive(each["pid"])]
+    assert dead == []
     assert status["processes"][0]["pid"] == cluster.process.pid
 
 
