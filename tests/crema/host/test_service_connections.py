@@ -138,7 +138,8 @@ async def test_requests_in_a_row_whose_answers_nobody_reads_are_given_up() -> No
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_caller_who_reads_slowly_but_in_time_gets_everything() -> None:
+async def test_a_caller_who_reads_slowly_but_in_time_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, "WRITE_TIMEOUT_S", 3.0)
     async with running() as small:
         caller = await _who_does_not_read(small.port, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         loop = asyncio.get_running_loop()
