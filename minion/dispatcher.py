@@ -380,7 +380,7 @@ class Dispatcher:
             if due_at > now + 0.001:
                 self._wait_timer = self._loop.call_later(int((due_at - now) * 1000) / 1000, self._pump)
                 return
-            found = self._room.next(now, limit, is_early=bool(station.batches))
+            found = self._room.next(now, limit, self._curve.bulk_limit, is_early=bool(station.batches))
             if found.part is not None:
                 self._hand_over(station, found.part, now)
             if found.expired:

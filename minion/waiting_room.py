@@ -67,9 +67,9 @@ class WaitingRoom:
         """When a free worker should be given something: `now`, later, or None when nothing waits."""
         return now if len(self._splitter) else self._batcher.due_at(now, limit)
 
-    def next(self, now: float, limit: int, *, is_early: bool = False) -> Next:
+    def next(self, now: float, limit: int, bulk_limit: int | None = None, *, is_early: bool = False) -> Next:
         """Take out what a free worker should run now, or (`is_early`) what may lie ready at one that is not free yet:
-        never what waits apart."""
+        never what waits apart. The limits are those of `Batcher.form`."""
         found = Next()
         while True:
             part: Part[Item] | None = None
@@ -78,7 +78,7 @@ class WaitingRoom:
                 found.expired += taken.expired
                 part = taken.part
             if part is None:
-                formed = self._batcher.form(now, limit)
+                formed = self._batcher.form(now, limit, bulk_limit)
                 found.expired += formed.expired
                 if not formed.batch:
                     return found
