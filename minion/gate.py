@@ -17,10 +17,10 @@ Reason = Literal["full", "deadline", "draining", "bulk"]
 
 # Deviations that are kept clear before a deadline. By the book 2.33 would let one of a hundred be late; what the deviation
 # is, is an estimate too, and under overload everyone is admitted at the very limit.
-_CONFIDENCE: Final = 3.0
+_CONFIDENCE: Final = 4.0
 # Over how many full batches the rate of arrivals is averaged, and how many deviations more than a batch have to be expected.
 _RATE_BATCHES: Final = 8.0
-_FILL_DEVIATIONS: Final = 1.0
+_FILL_DEVIATIONS: Final = 0.5
 # For how long bulk keeps out of the way of an interactive queue that was there, in seconds (to 1/e of it).
 _MEMORY_S: Final = 10.0
 
