@@ -94,6 +94,13 @@ class Batcher(Generic[W]):
         oldest = min(next(iter(lane)).queued_at for lane in self._lanes.values() if lane)
         return max(now, oldest + self.max_wait_s)
 
+    def is_full(self, now: float, limit: int, bulk_limit: int) -> bool:
+        """Whether what waits fills a batch, so that nothing that comes later could join it: shapes aside."""
+        interactive, bulk = map(len, self._lanes.values())
+        return interactive >= limit or (
+            interactive + bulk >= limit and (bulk_limit >= limit or now >= self._is_short_until)
+        )
+
     def form(self, now: float, limit: int, bulk_limit: int | None = None) -> Formed[W]:
         """Take up to `limit` items of the first one's key out of the lanes; expired ones met on the way are dropped.
 

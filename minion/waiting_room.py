@@ -67,6 +67,10 @@ class WaitingRoom:
         """When a free worker should be given something: `now`, later, or None when nothing waits."""
         return now if len(self._splitter) else self._batcher.due_at(now, limit)
 
+    def is_full(self, now: float, limit: int, bulk_limit: int) -> bool:
+        """Whether what waits in the lanes fills a batch (see `Batcher.is_full`)."""
+        return self._batcher.is_full(now, limit, bulk_limit)
+
     def next(self, now: float, limit: int, bulk_limit: int | None = None, *, is_early: bool = False) -> Next:
         """Take out what a free worker should run now, or (`is_early`) what may lie ready at one that is not free yet:
         never what waits apart. The limits are those of `Batcher.form`."""
