@@ -71,7 +71,6 @@ class Dispatcher:
         self._watchdog = watchdog or Watchdog()
         self._failures = verdicts.BatchFailures()
         self._stations = Stations(in_flight, curve)
-        self._may_overlap = in_flight > 1
         self._has_window = batcher.max_wait_s > 0
         self._ready_at = now()
         self._batches = 0
@@ -360,14 +359,18 @@ class Dispatcher:
 
     def _may_be_due_early(self) -> bool:
         """Whether what has just come changes when a batch is handed over to a worker that is not free."""
-        if self._wait_timer is not None and not self._has_window:
+        now = self._now()
+        is_full = self._is_full(now)
+        if self._wait_timer is not None and not self._has_window and not is_full:
             return False
-        now, waiting = self._now(), self._may_lie()
-        return waiting > 0 and self._stations.room(now, waiting, is_full=self._is_full(now)) is not None
+        waiting = self._may_lie()
+        return waiting > 0 and self._stations.room(now, waiting, is_full=is_full) is not None
 
     def _is_full(self, now: float) -> bool:
-        # only a worker that may have two in flight, and runs both at once, asks
-        return self._may_overlap and self._room.is_full(now, self._curve.batch_limit, self._curve.bulk_limit)
+        # only for a worker that runs two batches at once does it matter
+        return self._stations.overlaps and self._room.is_full(
+            now, self._curve.batch_limit, self._curve.bulk_limit
+        )
 
     def _may_lie(self) -> int:
         """How many of the items that wait may be handed over before a worker is free: all or, when it has to be seen

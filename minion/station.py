@@ -165,6 +165,11 @@ class Stations:
         return [batch for station in self._stations for batch in list(station.batches)[1:]]
 
     @property
+    def overlaps(self) -> bool:
+        """Whether a worker runs two batches at once."""
+        return any(station.overlaps for station in self._stations)
+
+    @property
     def is_one_free(self) -> bool:
         """Whether a worker has nothing to do."""
         return any(not station.batches and not station.is_ending for station in self._stations)

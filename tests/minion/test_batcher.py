@@ -74,6 +74,19 @@ def test_bulk_that_was_always_alone_fills_the_whole_batch() -> None:
     assert len(filled(*[item("bulk") for _ in range(8)]).form(0.0, 8, bulk_limit=2).batch) == 8
 
 
+def test_a_batch_is_full_when_nothing_that_comes_later_could_join_it() -> None:
+    assert not filled(*[item() for _ in range(7)]).is_full(0.0, 8, 8)
+    assert filled(*[item() for _ in range(8)]).is_full(0.0, 8, 2)
+    assert filled(*[item("bulk") for _ in range(8)]).is_full(0.0, 8, 2)
+
+
+def test_beside_interactive_items_a_crowd_of_bulk_leaves_room_for_the_next_one() -> None:
+    batcher = filled(item(), *[item("bulk") for _ in range(20)])
+    assert not batcher.is_full(0.0, 8, 4)
+    assert batcher.is_full(0.0, 8, 8)
+    assert batcher.is_full(10.0, 8, 4)
+
+
 def test_expired_items_are_dropped_when_the_batch_is_formed_and_it_stays_full() -> None:
     late, fresh = [item(deadline=1.0) for _ in range(3)], [item(deadline=9.0) for _ in range(2)]
     formed = filled(*late, *fresh).form(1.0, 2)
