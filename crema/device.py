@@ -25,6 +25,7 @@ class CudaDevice:
     """One GPU, `"cuda:N"`. Made in the thread that loaded the model, once it is loaded."""
 
     def __init__(self, torch: Any, name: str) -> None:
+        self.name = name
         self._torch = torch
         self._device = torch.device(name)
         # both belong to the thread: what a model's `load` switched off has to be off where its batches run

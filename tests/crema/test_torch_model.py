@@ -211,6 +211,12 @@ def test_contradicting_options_are_refused(facts: dict[str, Any]) -> None:
     assert "at least 1" in facts["no_streams"]
 
 
+def test_a_worker_finds_the_gpu_exactly_where_torch_sees_one(
+    facts: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    assert facts["has_device"] == ("cuda:0" in request.node.name)
+
+
 def test_batches_take_the_streams_in_turn_and_each_waits_for_its_own(facts: dict[str, Any]) -> None:
     assert facts["in_turn"]["log"] == [
         "into 0", "out of 0", "mark 0", "into 1", "out of 1", "mark 1", "wait for 1", "wait for 0",
@@ -229,3 +235,8 @@ def test_two_batches_from_pinned_memory_are_under_way_at_once(tmp_path: Path) ->
         )
     assert found["pinned"] and found["released"]
     assert found["two_streams"] == [1, 2]
+    together = found["overlapped"]
+    assert together["mistakes"] == []
+    assert (together["streams"], together["right"]) == (2, True)
+    memory = together["memory"]
+    assert 0 < memory["reserved"] <= memory["used"] <= memory["total"]
