@@ -125,11 +125,14 @@ class CostCurve:
     def _bulk_limit(self) -> int:
         """The least n with n/t(n) ≥ 0.8·B/t(B), or the largest that takes no more than a twentieth longer."""
         limit, fixed_s, per_item_s = self.batch_limit, self.fixed_s, self.per_item_s
-        if per_item_s <= 0:
+        not_gained_s = self.predict(limit) - _BULK_SHARE * per_item_s * limit
+        if not_gained_s <= 0:
             return limit
-        least = _BULK_SHARE * limit * fixed_s / (self.predict(limit) - _BULK_SHARE * per_item_s * limit)
-        most = (_BULK_STRETCH * (fixed_s + per_item_s * least) - fixed_s) / per_item_s
-        return min(limit, max(1, math.ceil(least - 1e-9), math.floor(most + 1e-9)))
+        least = _BULK_SHARE * limit * fixed_s / not_gained_s
+        growth_s = _BULK_STRETCH * (fixed_s + per_item_s * least) - fixed_s
+        if per_item_s * limit <= growth_s:
+            return limit
+        return min(limit, max(1, math.ceil(least - 1e-9), math.floor(growth_s / per_item_s + 1e-9)))
 
     def _limit(self) -> int:
         most = min(self.max_size, self._allowed)

@@ -172,6 +172,12 @@ def test_bulk_fills_no_batch_further_than_the_promise_allows() -> None:
     assert curve.bulk_limit <= curve.batch_limit == 5
 
 
+@pytest.mark.parametrize("per_item_s", [0.0, 5e-324, 1e-300])
+@pytest.mark.parametrize("fixed_s", [0.0, 5e-324, 0.02])
+def test_times_next_to_nothing_give_a_limit_of_bulk_all_the_same(fixed_s: float, per_item_s: float) -> None:
+    assert 1 <= seeded(fixed_s, per_item_s).bulk_limit <= 32
+
+
 def test_a_curve_that_knows_nothing_does_not_limit_bulk() -> None:
     assert CostCurve(32, 10.0).bulk_limit == 32
 
