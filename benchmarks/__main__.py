@@ -21,6 +21,7 @@ ALL = (
     "minion_cpu",
     "efficiency",
     "cpu_preset",
+    "gpu",
     "workers",
     "minion_receive",
     "loop_lag",

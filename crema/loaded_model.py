@@ -1,4 +1,4 @@
-"""LoadedModel: a model of a package, its batch array, and how a batch runs through it. Light ring.
+"""LoadedModel: a model of a package, its batch arrays, and how a batch runs through it. Light ring.
 
 It holds a package's class, instantiated and loaded. Where batches come from and where outcomes go is the worker's business.
 """
@@ -8,18 +8,20 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crema import wire
+from crema.batch_array import BatchArray
+from crema.device import cuda_device
 from crema.names import CHANNELS
 from crema.outcomes import BatchInvalid, OutcomePacker, error_outcome, model_failed_message
-from crema.torch_model import PageLock, page_lock
 
 
 class Context:
@@ -43,7 +45,7 @@ class Context:
 
 
 class LoadedModel:
-    """A loaded model and its batch array ([max_size, *shape], reused by every batch; on a GPU page-locked)."""
+    """A loaded model and its batch arrays, on a GPU page-locked: one, or two where two batches may overlap."""
 
     def __init__(self, card: dict[str, Any], package_dir: Path, device: str) -> None:
         spec = card["input"]
@@ -53,27 +55,37 @@ class LoadedModel:
         else:
             shape, dtype = list(spec["shape"]), spec["dtype"]
         self.max_size: int = card["batching"]["max_size"]
-        self.batch = np.zeros([self.max_size, *shape], np.dtype(dtype).newbyteorder("<"))
+        self.arrays = [BatchArray(self.max_size, shape, dtype)]
+        self.item_shape = tuple(shape)
         self.item_bytes = wire.tensor_bytes(shape, dtype)
-        self.pixels: memoryview = self.batch.reshape(-1).view(np.uint8).data
-        self._packer = OutcomePacker(card["output"])
+        self._output = card["output"]
+        self._packers = threading.local()  # a packer must not be used by two threads
+        self._packer()  # an output that cannot be checked is told before anything is loaded
         self._defaults = {name: param["default"] for name, param in card["params"].items()}
         self._instance = _create(card["entrypoint"], package_dir)
         self._instance.load(Context(package_dir, device))
-        self._pages = _page_lock(self.batch) if device.startswith("cuda") else None
+        self.device = cuda_device(device)
+        """The GPU, where the model runs on one through torch."""
+        if self.device is not None:
+            if card["batching"].get("in_flight", 1) > 1:
+                self.arrays.append(BatchArray(self.max_size, shape, dtype))
+            for array in self.arrays:
+                array.pin(self.device)
         self._predict = self._instance.predict
         self._postprocess = getattr(self._instance, "postprocess", None)
 
-    def run(self, n: int, params: list[dict[str, Any]] | None) -> list[bytes]:
-        """One packed outcome for each of the first `n` items of the batch array.
+    def run(
+        self, n: int, params: list[dict[str, Any]] | None, array: BatchArray | None = None
+    ) -> list[bytes]:
+        """One packed outcome for each of the first `n` items of a batch array (default: the first one).
 
-        Raises BatchInvalid, or whatever the model raised for the batch as a whole.
+        Two threads may be in here at once, each with an array of its own. Raises BatchInvalid, or whatever the model raised
+        for the batch as a whole.
         """
         # an empty map stands for the defaults: the host completes all others
         params = [sent or dict(self._defaults) for sent in params or [{}] * n]
-        if self.batch.dtype == np.bool_:  # any byte may come; numpy knows only 0 and 1
-            np.not_equal(self.batch.view(np.uint8)[:n], 0, out=self.batch[:n])
-        outputs = self._predict(self.batch[:n], params)
+        pack = self._packer().pack
+        outputs = self._predict((array or self.arrays[0]).first(n), params)
         if self._postprocess is None:
             if type(outputs) is not list:
                 raise BatchInvalid(
@@ -88,14 +100,8 @@ class LoadedModel:
                 f"predict must return {n} outputs, one per item, in order (got {len(outputs)})"
             )
         if self._postprocess is not None:
-            return [self._finish(outputs[index], params[index]) for index in range(n)]
-        return list(map(self._packer.pack, outputs))
-
-    def keep(self, indexes: list[int]) -> None:
-        """Move these items of the batch array, ascending, to its front: the others are not to run."""
-        for place, index in enumerate(indexes):
-            if place != index:
-                self.batch[place] = self.batch[index]
+            return [self._finish(outputs[index], params[index], pack) for index in range(n)]
+        return list(map(pack, outputs))
 
     def warm_up(self, examples: Iterable[np.ndarray[Any, Any]]) -> list[tuple[int, float]]:
         """Run the examples and zeros, and time batches of 1 and of max_size: [(n, seconds)].
@@ -104,6 +110,7 @@ class LoadedModel:
         """
         failure: BaseException | None = None
         times: dict[int, float] = {}
+        batch = self.arrays[0].array
 
         def try_batch(n: int) -> None:
             nonlocal failure
@@ -118,9 +125,9 @@ class LoadedModel:
             times[n] = time.monotonic() - started
 
         for example in examples:
-            self.batch[0] = example
+            batch[0] = example
             try_batch(1)
-        self.batch[:] = 0
+        batch[:] = 0
         # twice: the first run of a size pays for what is set up lazily
         for n in (1, 1, self.max_size, self.max_size):
             try_batch(n)
@@ -135,34 +142,26 @@ class LoadedModel:
             if close is not None:
                 close()
         finally:
-            if self._pages is not None:
-                self._pages.release()
+            for array in self.arrays:
+                array.release()
 
-    def _finish(self, output: Any, params: dict[str, Any]) -> bytes:
+    def _packer(self) -> OutcomePacker:
+        packer: OutcomePacker | None = getattr(self._packers, "packer", None)
+        if packer is None:
+            packer = self._packers.packer = OutcomePacker(self._output)
+        return packer
+
+    def _finish(self, output: Any, params: dict[str, Any], pack: Callable[[Any], bytes]) -> bytes:
         """The outcome of an item that goes through `postprocess`; what that raises fails this item only."""
         if isinstance(output, BaseException):
-            return self._packer.pack(output)
+            return pack(output)
         assert self._postprocess is not None
         try:
             output = self._postprocess(output, params)
         except Exception as error:
             traceback.print_exc()
             return error_outcome("model_failed", model_failed_message(type(error).__name__))
-        return self._packer.pack(output)
-
-
-def _page_lock(batch: np.ndarray[Any, Any]) -> PageLock | None:
-    """Pin the batch array, where the model has brought torch: to import it for this alone would cost more than it gains.
-
-    None where it is not to be had; everything works without, only the copies to the device are slower.
-    """
-    if "torch" not in sys.modules:
-        return None
-    try:
-        return page_lock(batch)
-    except Exception as error:
-        logging.getLogger("model").warning("the batch array is not page-locked: %s", error)
-        return None
+        return pack(output)
 
 
 def _create(entrypoint: str, package_dir: Path) -> Any:

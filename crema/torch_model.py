@@ -93,8 +93,8 @@ class TorchModel:
 
         With `mean` and `std`, one number per channel on the scale 0–1, batches are uint8 [n, h, w, c] and reach the module as
         float [n, c, h, w], (pixel / 255 - mean) / std. Without them they reach it as they are. `bf16` runs it under autocast:
-        about twice as quick, with about three digits; compare its answers before you keep it. `streams` is how many batches may
-        be under way at once on a GPU. Raises ValueError for a mean without std or the other way round, for a std with a zero, and
+        about twice as quick, with about three digits; compare its answers before you keep it. `streams` is on how many streams of
+        its own a GPU's batches take turns; 1: on that of the thread, which with `in_flight: 2` is one per batch. Raises ValueError for a mean without std or the other way round, for a std with a zero, and
         for streams below 1.
         """
         import torch
@@ -118,7 +118,9 @@ class TorchModel:
         self.net = net.eval().to(self.device, memory_format=layout)
         lanes: list[_Lane] = [_Lane()]
         if self.device.type == "cuda":
-            lanes = [_StreamLane(torch, self.device) for _ in range(streams)]
+            lanes = [_ThreadLane(torch, self.device)]
+            if streams > 1:
+                lanes = [_StreamLane(torch, self.device) for _ in range(streams)]
             # the weights were copied on the default stream, which the others do not wait for
             torch.cuda.synchronize(self.device)
         self._lanes = itertools.cycle(lanes)
@@ -176,23 +178,38 @@ class _Lane:
         return lambda: None
 
 
-class _StreamLane(_Lane):
-    """A stream of a CUDA device: its work runs in order, beside that of other streams."""
+class _ThreadLane(_Lane):
+    """The stream of a CUDA device that the calling thread uses: its work runs in order, beside that of other streams."""
 
     is_apart = True
 
     def __init__(self, torch: Any, device: Any) -> None:
         self._cuda = torch.cuda
-        self._stream = torch.cuda.Stream(device)
+        self._device = device
 
-    def work(self) -> Any:
-        return self._cuda.stream(self._stream)
+    def stream(self) -> Any:
+        """The stream."""
+        return self._cuda.current_stream(self._device)
 
     def mark(self) -> Callable[[], object]:
         event = self._cuda.Event(blocking=True)  # asleep while waiting: the cores are the host's
-        event.record(self._stream)
+        event.record(self.stream())
         wait: Callable[[], object] = event.synchronize
         return wait
+
+
+class _StreamLane(_ThreadLane):
+    """A stream of its own, whichever thread calls."""
+
+    def __init__(self, torch: Any, device: Any) -> None:
+        super().__init__(torch, device)
+        self._stream = torch.cuda.Stream(device)
+
+    def stream(self) -> Any:
+        return self._stream
+
+    def work(self) -> Any:
+        return self._cuda.stream(self._stream)
 
 
 def _each_tensor(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -1,13 +1,15 @@
 """The worker: loads one model and runs batches, in the Python of the model's own virtualenv. Light ring.
 
-It speaks the channel's frames over one descriptor, blocking, one batch at a time:
+It speaks the channel's frames over one descriptor, blocking, one batch at a time (on a GPU two: crema.overlap):
 
-    load    package, device, warmup?, payload = msgpack map: the card → answer {curve: [[n, seconds], …]} or {error}
+    load    package, device, warmup?, payload = msgpack map: the card → answer {curve: [[n, seconds], …], overlaps?} or
+            {error}; `overlaps`: it runs two batches at once, and answers them in the order in which they came
     params  payload = msgpack list of n maps, for the `run` that follows (left out when all items take the defaults)
     run     n, until?, payload = n tensors → answer {seconds, waited, skipped?, sizes: [bytes of each outcome]}, payload =
             packed outcomes, or {seconds, waited, skipped?, error} for the batch as a whole; `waited` is how long nothing
             was there to run. `until` comes with a batch that may have to lie here behind another: the moment, on this
-            machine's monotonic clock, from which an item need not run any more, or nil
+            machine's monotonic clock, from which an item need not run any more, or nil. Now and then, and after `load`, an
+            answer brings gpu_memory: {reserved, used, total}, in bytes
     skip    id of such a batch, items = [indexes] whose callers have gone meanwhile; not answered
     close   ends the process
 
@@ -40,7 +42,9 @@ from crema.outcomes import error_outcome
 from crema.raised import described, free_memory
 
 if TYPE_CHECKING:
+    from crema.batch_array import BatchArray
     from crema.loaded_model import LoadedModel
+    from crema.overlap import Answer, Overlap
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -86,6 +90,8 @@ class Worker:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._model: LoadedModel | None = None
+        self._overlap: Overlap | None = None
+        """Where batches run when two may do so at once; None: one after the other, here."""
         self._params: list[dict[str, Any]] | None = None
         self._read_ahead: tuple[dict[str, Any], int] | None = None
         """A frame's header that was met while looking for another kind."""
@@ -111,6 +117,8 @@ class Worker:
                 if not self._load(header, msgpack.unpackb(self._read(payload_bytes))):
                     return 1
             elif kind == "close":
+                if self._overlap is not None:
+                    self._overlap.close()
                 if self._model is not None:
                     self._model.close()
                 return 0
@@ -130,49 +138,84 @@ class Worker:
             from crema.loaded_model import LoadedModel, read_examples
 
             model = LoadedModel(card, package_dir, header["device"])
-            examples = read_examples(card, package_dir, header.get("warmup"), model.batch.shape[1:])
+            examples = read_examples(card, package_dir, header.get("warmup"), model.item_shape)
             curve = model.warm_up(examples)
+            self._overlap = overlap_of(model)
         except BaseException as error:
             self._link.send({**answer, "error": described(error)})
             return False
         self._model = model
         gc.collect()
         gc.freeze()  # what the model loaded stays: the collector need not walk through it again
+        if self._overlap is not None:
+            answer["overlaps"] = True
+        self._tell_memory(answer)
         self._link.send({**answer, "curve": [list(point) for point in curve]})
         return True
 
     def _run(self, header: dict[str, Any], payload_bytes: int) -> None:
-        model, n = self._model, header["n"]
+        """Receive a batch, and run it or have it run."""
+        model, overlap, n = self._model, self._overlap, header["n"]
         if model is None or type(n) is not int or payload_bytes != n * model.item_bytes or n > model.max_size:
             raise wire.WireError("a batch that this model cannot take")
         started = time.monotonic()
-        self._link.read_into(model.pixels[:payload_bytes])
+        waited = 0.0 if overlap is not None and overlap.is_busy else started - self._idle_since
+        array = model.arrays[0] if overlap is None else overlap.take_array()
+        self._link.read_into(array.pixels[:payload_bytes])
         params, self._params = self._params, None
         answer: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"]}
-        answer["waited"] = started - self._idle_since
+        answer["waited"] = waited
         if "until" in header:
             skipped = self._skipped(header["id"], header["until"])
             if skipped:
                 answer["skipped"] = sorted(skipped)
                 left = [index for index in range(n) if index not in skipped]
-                model.keep(left)
+                array.keep(left)
                 n, params = len(left), params and [params[index] for index in left]
+        if overlap is None:
+            self._answer(answer, self._outcomes(answer, array, n, params, started))
+            return
+
+        def work() -> Answer:
+            outcomes = self._outcomes(answer, array, n, params, started)
+            return lambda: self._answer(answer, outcomes)
+
+        overlap.put(array, work)
+
+    def _outcomes(
+        self,
+        answer: dict[str, Any],
+        array: BatchArray,
+        n: int,
+        params: list[dict[str, Any]] | None,
+        started: float,
+    ) -> list[bytes]:
+        """Run a batch; how that went is written into its answer. May be called in two threads at once."""
+        assert self._model is not None
+        outcomes: list[bytes] = []
         try:
-            outcomes = model.run(n, params) if n else []
+            outcomes = self._model.run(n, params, array) if n else []
         except BaseException as error:
             answer["error"] = described(error)
         answer["seconds"] = time.monotonic() - started
-        if "error" in answer:
+        if "error" not in answer:
+            _keep_within(outcomes, wire.MAX_PAYLOAD_BYTES)
+            answer["sizes"] = list(map(len, outcomes))
+        elif answer["error"].get("trouble") == "memory":
             # only here: while the exception is handled, its frames hold what the batch held
-            if answer["error"].get("trouble") == "memory":
-                free_memory()
-            self._link.send(answer)
-            self._idle_since = time.monotonic()
-            return
-        _keep_within(outcomes, wire.MAX_PAYLOAD_BYTES)
-        answer["sizes"] = list(map(len, outcomes))
+            free_memory()
+        return outcomes
+
+    def _answer(self, answer: dict[str, Any], outcomes: list[bytes]) -> None:
+        self._tell_memory(answer)
         self._link.send(answer, b"".join(outcomes))
         self._idle_since = time.monotonic()
+
+    def _tell_memory(self, answer: dict[str, Any]) -> None:
+        if self._model is not None and self._model.device is not None:
+            memory = self._model.device.memory()
+            if memory is not None:
+                answer["gpu_memory"] = memory
 
     def _skipped(self, batch_id: int, until: list[float | None]) -> set[int]:
         """The items of a batch that lay here that need not run any more."""
@@ -186,6 +229,28 @@ class Worker:
         now = time.monotonic()
         skipped.update(index for index, end in enumerate(until) if end is not None and end <= now)
         return skipped
+
+
+def overlap_of(model: LoadedModel) -> Overlap | None:
+    """Threads for two batches at once, warmed up, for a model that has two batch arrays; None where one is all it can run:
+    the largest batches must find memory together before anybody is told that they may come."""
+    if model.device is None or len(model.arrays) < 2:
+        return None
+    from crema.overlap import Overlap
+
+    overlap = Overlap(model.arrays, model.device)
+    for _ in range(2):  # the first run on a stream pays for what is set up lazily
+        raised = overlap.try_at_once(lambda array: model.run(model.max_size, None, array))
+        if raised is not None and described(raised).get("trouble") == "memory":
+            overlap.close()
+            free_memory()
+            logging.getLogger("model").warning(
+                "two batches of %d at once find no memory (%s): one runs after the other; lower batching.max_size",
+                model.max_size,
+                raised,
+            )
+            return None
+    return overlap
 
 
 def _keep_within(outcomes: list[bytes], limit: int) -> None:

@@ -216,7 +216,7 @@ class OneMinion:
         if due_at > now:
             self._pump_timer = self.time.at(due_at, self._pump)
             return
-        formed = self.batcher.form(now, limit)
+        formed = self.batcher.form(now, limit, self.curve.bulk_limit)
         self._expire(formed.expired)
         if not formed.batch:
             return

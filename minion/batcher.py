@@ -10,9 +10,12 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from crema.names import LANES, Lane
+
+# For how long after an interactive item bulk keeps batches short for the next one, in seconds.
+_MEMORY_S: Final = 10.0
 
 
 class Waiting:
@@ -48,6 +51,8 @@ class Batcher(Generic[W]):
         self.max_wait_s = max_wait_s
         # ordered dicts as queues: an item leaves from anywhere in constant time when its caller does
         self._lanes: dict[Lane, OrderedDict[W, None]] = {lane: OrderedDict() for lane in LANES}
+        self._is_short_until = -math.inf
+        """Until when bulk keeps batches short."""
 
     def __len__(self) -> int:
         """How many items wait."""
@@ -60,6 +65,8 @@ class Batcher(Generic[W]):
 
     def join(self, item: W) -> None:
         """Put an item at the end of its lane."""
+        if item.lane == "interactive":
+            self._is_short_until = item.queued_at + _MEMORY_S
         self._lanes[item.lane][item] = None
 
     def put_back(self, items: list[W]) -> None:
@@ -87,12 +94,25 @@ class Batcher(Generic[W]):
         oldest = min(next(iter(lane)).queued_at for lane in self._lanes.values() if lane)
         return max(now, oldest + self.max_wait_s)
 
-    def form(self, now: float, limit: int) -> Formed[W]:
-        """Take up to `limit` items of the first one's key out of the lanes; expired ones met on the way are dropped."""
+    def is_full(self, now: float, limit: int, bulk_limit: int) -> bool:
+        """Whether what waits fills a batch, so that nothing that comes later could join it: shapes aside."""
+        interactive, bulk = map(len, self._lanes.values())
+        return interactive >= limit or (
+            interactive + bulk >= limit and (bulk_limit >= limit or now >= self._is_short_until)
+        )
+
+    def form(self, now: float, limit: int, bulk_limit: int | None = None) -> Formed[W]:
+        """Take up to `limit` items of the first one's key out of the lanes; expired ones met on the way are dropped.
+
+        Bulk fills it up to `bulk_limit` only (default: `limit`) while interactive items have come within the last seconds:
+        the next one has to wait until this batch ends.
+        """
         formed: Formed[W] = Formed()
         batch, expired = formed.batch, formed.expired
         key: object = None
-        for lane in self._lanes.values():
+        for name, lane in self._lanes.items():
+            if name == "bulk" and bulk_limit is not None and now < self._is_short_until:
+                limit = min(limit, bulk_limit)
             passed_over: list[W] = []
             while lane and len(batch) < limit:
                 item, _ = lane.popitem(last=False)

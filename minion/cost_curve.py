@@ -17,6 +17,11 @@ _SEED_WEIGHT: Final = 2.0
 _SEED_WEIGHTS: Final = 4.0
 # Sizes that vary less than this share of `max_size` say nothing about the slope: it then stays as it was.
 _SLOPE_INERTIA: Final = 0.05
+# Beside interactive items, bulk fills batches far enough for this share of what full batches get done: short batches are what
+# keeps the interactive ones quick, and the last fifth of the throughput is the dearest in time.
+_BULK_SHARE: Final = 0.8
+# Further than that only while a batch takes hardly longer.
+_BULK_STRETCH: Final = 1.05
 # What one batch says about how far batches overrun counts this much: about the last thirty decide. At first each says more,
 # as in a plain average that begins with so many exact ones.
 _SPREAD_WEIGHT: Final = 0.03
@@ -35,6 +40,9 @@ class CostCurve:
         """Whether anything was learned; until then every prediction is 0."""
         self.batch_limit = max_size
         """B: the largest n ≤ max_size with 2·t(n) ≤ slo_s, at least 1; and never more than memory allows (`allow`)."""
+        self.bulk_limit = max_size
+        """Up to how many items bulk may fill a batch while interactive items are about: enough for four fifths of the
+        throughput of batches of `batch_limit`, and as many more as cost hardly any time."""
         self.overrun = 0.0
         """By how much of their prediction batches take longer: a standard deviation, from overruns only. 0: exact."""
         self.max_size = self._allowed = max_size
@@ -53,7 +61,7 @@ class CostCurve:
         """Memory allows batches of up to `n` items from now on."""
         if n != self._allowed:
             self._allowed = n
-            self.batch_limit = self._limit()
+            self._set_limits()
 
     def seed(self, points: Iterable[tuple[int, float]]) -> None:
         """Start from measured (n, seconds) points; ignored once something was learned."""
@@ -108,7 +116,23 @@ class CostCurve:
         if fixed < 0:  # a batch of none would have negative cost: the line goes through the origin instead
             fixed, slope = 0.0, self._nt / self._nn
         self.fixed_s, self.per_item_s, self.is_known = fixed, slope, True
+        self._set_limits()
+
+    def _set_limits(self) -> None:
         self.batch_limit = self._limit()
+        self.bulk_limit = self._bulk_limit()
+
+    def _bulk_limit(self) -> int:
+        """The least n with n/t(n) ≥ 0.8·B/t(B), or the largest that takes no more than a twentieth longer."""
+        limit, fixed_s, per_item_s = self.batch_limit, self.fixed_s, self.per_item_s
+        not_gained_s = self.predict(limit) - _BULK_SHARE * per_item_s * limit
+        if not_gained_s <= 0:
+            return limit
+        least = _BULK_SHARE * limit * fixed_s / not_gained_s
+        growth_s = _BULK_STRETCH * (fixed_s + per_item_s * least) - fixed_s
+        if per_item_s * limit <= growth_s:
+            return limit
+        return min(limit, max(1, math.ceil(least - 1e-9), math.floor(growth_s / per_item_s + 1e-9)))
 
     def _limit(self) -> int:
         most = min(self.max_size, self._allowed)

@@ -23,6 +23,7 @@ from minion.batcher import Batcher
 from minion.busy_time import BusyTime
 from minion.cost_curve import CostCurve
 from minion.gate import Gate
+from minion.gpu_memory import read_gpu_memory
 from minion.hang_watch import HangWatch
 from minion.meters import Meters
 from minion.request import Done, Item, Request
@@ -162,6 +163,9 @@ class Dispatcher:
         meters.places.set(self._gate.places)
         meters.busy_ratio.set(self._busy_time.ratio(self._now()))
         meters.ready.set(1 if self._life.state.is_ready else 0)
+        gpu_memory = self._stations.gpu_memory()
+        if gpu_memory is not None:
+            meters.gpu_memory(gpu_memory)
 
     # -- draining ------------------------------------------------------------------------------------------------------
 
@@ -187,7 +191,7 @@ class Dispatcher:
         self._ready_at = ready_at
 
     def worker_ready(self, worker: WorkerProcess, loaded: Loaded) -> None:
-        self._stations.add(worker)
+        self._stations.add(worker, overlaps=loaded.overlaps, gpu_memory=loaded.gpu_memory)
         self._gate.workers = max(1, self._stations.count)
         self._curve.seed(loaded.curve)
         self._watchdog.warmed_up(max((seconds for _, seconds in loaded.curve), default=0.0))
@@ -215,12 +219,13 @@ class Dispatcher:
             ready_at = math.inf  # no other worker will come
         elif not self._stations:
             self._out_of_service(lost.problem, was_ready)
-        for batch in reversed(batches[1:]):
-            # it lay ready: a worker begins a batch only once it has sent its answer to the one before
+        # what lay ready had not begun: a worker begins a batch once it has answered the one before, unless it overlaps them
+        begun = len(batches) if batches and batches[0].station.overlaps else 1
+        for batch in reversed(batches[begun:]):
             batch.part.items = batch.open
             self._room.put_back(batch.part)
             self._sweep_soon()
-        for batch in batches[:1]:
+        for batch in batches[:begun]:
             self._ended(now)
             items = batch.open
             self._room.died(items, now)
@@ -246,6 +251,8 @@ class Dispatcher:
         batch = self._stations.find(header["id"])
         if batch is None:
             return
+        if "gpu_memory" in header:
+            batch.station.gpu_memory = read_gpu_memory(header["gpu_memory"])
         skipped = header.get("skipped")
         if skipped is not None and not self._leave_out(batch, skipped):
             self._broken(batch)
@@ -352,10 +359,18 @@ class Dispatcher:
 
     def _may_be_due_early(self) -> bool:
         """Whether what has just come changes when a batch is handed over to a worker that is not free."""
-        if self._wait_timer is not None and not self._has_window:
+        now = self._now()
+        is_full = self._is_full(now)
+        if self._wait_timer is not None and not self._has_window and not is_full:
             return False
         waiting = self._may_lie()
-        return waiting > 0 and self._stations.room(self._now(), waiting) is not None
+        return waiting > 0 and self._stations.room(now, waiting, is_full=is_full) is not None
+
+    def _is_full(self, now: float) -> bool:
+        # only for a worker that runs two batches at once does it matter
+        return self._stations.overlaps and self._room.is_full(
+            now, self._curve.batch_limit, self._curve.bulk_limit
+        )
 
     def _may_lie(self) -> int:
         """How many of the items that wait may be handed over before a worker is free: all or, when it has to be seen
@@ -369,7 +384,7 @@ class Dispatcher:
             self._wait_timer.cancel()
             self._wait_timer = None
         now = self._now()
-        while (room := self._stations.room(now, self._may_lie())) is not None:
+        while (room := self._stations.room(now, self._may_lie(), is_full=self._is_full(now))) is not None:
             limit = self._curve.batch_limit
             due_at = self._room.due_at(now, limit)
             if due_at is None:
@@ -380,7 +395,7 @@ class Dispatcher:
             if due_at > now + 0.001:
                 self._wait_timer = self._loop.call_later(int((due_at - now) * 1000) / 1000, self._pump)
                 return
-            found = self._room.next(now, limit, is_early=bool(station.batches))
+            found = self._room.next(now, limit, self._curve.bulk_limit, is_early=bool(station.batches))
             if found.part is not None:
                 self._hand_over(station, found.part, now)
             if found.expired:

@@ -17,10 +17,10 @@ Reason = Literal["full", "deadline", "draining", "bulk"]
 
 # Deviations that are kept clear before a deadline. By the book 2.33 would let one of a hundred be late; what the deviation
 # is, is an estimate too, and under overload everyone is admitted at the very limit.
-_CONFIDENCE: Final = 3.0
+_CONFIDENCE: Final = 4.0
 # Over how many full batches the rate of arrivals is averaged, and how many deviations more than a batch have to be expected.
 _RATE_BATCHES: Final = 8.0
-_FILL_DEVIATIONS: Final = 1.0
+_FILL_DEVIATIONS: Final = 0.5
 # For how long bulk keeps out of the way of an interactive queue that was there, in seconds (to 1/e of it).
 _MEMORY_S: Final = 10.0
 
@@ -39,9 +39,9 @@ class Gate:
 
     Whoever enters must `leave` with the same number of places, once, before the answer is written.
 
-    The lanes: interactive may have every place. Bulk gets what interactive leaves: it comes in while a batch's worth
-    of places, and as many as interactive items lately waited, would still be free; and always while less than a batch
-    is here, because then the next batch has room.
+    The lanes: interactive may have every place. Bulk gets what interactive leaves: it comes in while half of the places,
+    and a batch's worth besides as many as interactive items lately waited, would still be free; and always while less than
+    a batch is here, because then the next batch has room.
     """
 
     def __init__(self, places: int, slo_s: float, curve: CostCurve) -> None:
@@ -121,6 +121,8 @@ class Gate:
         """Up to how many places, those of interactive items included, may be taken for bulk still to come in."""
         limit, places = self._curve.batch_limit * self.workers, self.places
         kept = limit + round(self._lately_queued(now))
+        # a flood would take whatever it may, long before it is known how many interactive items come at once
+        kept = max(kept, places - places // 2)
         return max(min(limit, places - places // 2), places - kept)
 
     def wait_s(self, now: float, ahead: int, free_at: float | None) -> float:

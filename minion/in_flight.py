@@ -4,7 +4,8 @@ Pure: it is told moments and never looks at a clock. A batch that is handed over
 worker is free; one that comes too late leaves the worker idle. How early is early enough is learned.
 
 A full batch misses nothing: it always goes to the worker before that is free, and lies ready there when the one before it
-ends. One that is not full does so only for a model that asks for two in flight.
+ends. One that is not full does so only for a model that asks for two in flight. A worker that runs two batches at once gets a
+full one as soon as it has one batch only.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ _MOST: Final = 0.5
 
 
 class InFlight:
-    """At most `max(2, wanted)` batches at one worker: one that runs and those that lie ready behind it. `wanted` is the
-    manifest's `in_flight`."""
+    """At most `max(2, wanted)` batches at one worker: one that runs and those that lie ready behind it, or run as well when
+    it `overlaps` them. `wanted` is the manifest's `in_flight`."""
 
-    def __init__(self, wanted: int, curve: CostCurve) -> None:
+    def __init__(self, wanted: int, curve: CostCurve, *, overlaps: bool = False) -> None:
         self._depth = max(2, wanted)
         self._is_only_full = wanted < 2
+        self._overlaps = overlaps
         self._curve = curve
         self._batches: deque[tuple[float, int]] = deque()
         """When each was handed over, and its size."""
@@ -93,16 +95,19 @@ class InFlight:
             free_at = max(now, max(free_at, handed_at) + self._curve.predict(n))
         return free_at
 
-    def room_at(self, now: float, waiting: int) -> float | None:
-        """When to hand over another batch of what waits, `now` or later; None: only once one has ended."""
+    def room_at(self, now: float, waiting: int, *, is_full: bool = False) -> float | None:
+        """When to hand over another batch of what waits, `now` or later; None: only once one has ended.
+
+        `is_full`: nothing that came later could still join it.
+        """
         count = len(self._batches)
         if count:
             limit = self._curve.batch_limit
-            if (
-                count >= self._depth
-                or (self._is_only_full and waiting < limit)
-                or self._curve.predict(limit) < _WORTH_S
-            ):
+            if count >= self._depth:
+                return None
+            if self._overlaps and is_full:
+                return now
+            if (self._is_only_full and waiting < limit) or self._curve.predict(limit) < _WORTH_S:
                 return None
         free_at = self.free_at(now)
         return now if free_at is None else max(now, free_at - self.lead_s)

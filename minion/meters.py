@@ -7,6 +7,7 @@ from typing import Any, Final, get_args
 from crema.host.metrics import Metrics
 from crema.names import LANES, Lane
 from minion.gate import Reason
+from minion.gpu_memory import GpuMemory
 
 _TIER: Final = "minion"
 RESTART_REASONS: Final = ("crashed", "load_failed", "load_timeout", "watchdog", "cuda", "leak")
@@ -40,6 +41,7 @@ class Meters:
         self.places = metrics.places.labels(*labels)
         self.busy_ratio = metrics.busy_ratio.labels(*labels)
         self.ready = metrics.ready.labels(*labels)
+        self._gpu_memory = metrics.gpu_memory_bytes
         # at 0 from the start: a rate over a counter that appears late misses its first step
         self.batch_splits = metrics.batch_splits_total.labels(*labels)
         self.code(200)
@@ -50,6 +52,11 @@ class Meters:
         if child is None:
             child = self._codes[status] = self._requests.labels(*self._labels, str(status))
         return child
+
+    def gpu_memory(self, memory: GpuMemory) -> None:
+        """What the workers say of their GPU; a minion on a CPU shows no such figures."""
+        for kind, amount in memory._asdict().items():
+            self._gpu_memory.labels(*self._labels, kind).set(amount)
 
     def refused(self, reason: Reason, lane: Lane) -> None:
         """The gate refused a request."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from crema.host.channel import ChannelLost
 from minion.cost_curve import CostCurve
+from minion.gpu_memory import GpuMemory
 from minion.in_flight import InFlight
 from minion.request import Item
 from minion.splitter import Part
@@ -47,10 +48,14 @@ class Batch:
 class Station:
     """One worker and its batches, the one that it runs first."""
 
-    __slots__ = ("batches", "in_flight", "is_ending", "relieved", "worker")
+    __slots__ = ("batches", "gpu_memory", "in_flight", "is_ending", "overlaps", "relieved", "worker")
 
-    def __init__(self, worker: WorkerProcess, in_flight: InFlight) -> None:
+    def __init__(self, worker: WorkerProcess, in_flight: InFlight, *, overlaps: bool = False) -> None:
         self.worker = worker
+        self.overlaps = overlaps
+        """Whether it runs all the batches that it has, and not only the first."""
+        self.gpu_memory: GpuMemory | None = None
+        """What it last said of its GPU."""
         self.batches: deque[Batch] = deque()
         self.in_flight = in_flight
         self.is_ending = False
@@ -58,11 +63,11 @@ class Station:
         self.relieved: asyncio.Future[None] | None = None
         """For whom waits until a worker that was relieved has no batch left."""
 
-    def room_at(self, now: float, waiting: int) -> float | None:
+    def room_at(self, now: float, waiting: int, *, is_full: bool) -> float | None:
         """When it should be handed another batch of what waits, `now` or later; None: only once it has answered one."""
         if self.is_ending or (self.batches and not self.batches[-1].part.is_fresh):
             return None  # how a batch ends against which something is known, decides what runs next
-        return self.in_flight.room_at(now, waiting)
+        return self.in_flight.room_at(now, waiting, is_full=is_full)
 
     def hand_over(self, batch: Batch) -> None:
         """Send a batch."""
@@ -101,9 +106,13 @@ class Stations:
     def __len__(self) -> int:
         return len(self._stations)
 
-    def add(self, worker: WorkerProcess) -> None:
-        """A worker is ready."""
-        self._stations.append(Station(worker, InFlight(self._depth, self._curve)))
+    def add(
+        self, worker: WorkerProcess, *, overlaps: bool = False, gpu_memory: GpuMemory | None = None
+    ) -> None:
+        """A worker is ready; whether it runs two batches at once, and what it says of its GPU."""
+        station = Station(worker, InFlight(self._depth, self._curve, overlaps=overlaps), overlaps=overlaps)
+        station.gpu_memory = gpu_memory
+        self._stations.append(station)
 
     def remove(self, worker: WorkerProcess | None) -> list[Batch]:
         """A worker is gone (None: the only one); the batches that it had, the one that it ran first."""
@@ -156,21 +165,33 @@ class Stations:
         return [batch for station in self._stations for batch in list(station.batches)[1:]]
 
     @property
+    def overlaps(self) -> bool:
+        """Whether a worker runs two batches at once."""
+        return any(station.overlaps for station in self._stations)
+
+    @property
     def is_one_free(self) -> bool:
         """Whether a worker has nothing to do."""
         return any(not station.batches and not station.is_ending for station in self._stations)
 
-    def room(self, now: float, waiting: int) -> tuple[Station, float] | None:
+    def room(self, now: float, waiting: int, *, is_full: bool) -> tuple[Station, float] | None:
         """Who should be handed a batch first of what waits (0: only one that is free), and when (`now` or later); None:
-        nobody before one is answered."""
+        nobody before one is answered. `is_full`: what waits fills a batch."""
         best: tuple[Station, float] | None = None
         for station in self._stations:
             if station.batches and not waiting:
                 continue
-            at = station.room_at(now, waiting)
+            at = station.room_at(now, waiting, is_full=is_full)
             if at is not None and (best is None or at < best[1]):
                 best = (station, at)
         return best
+
+    def gpu_memory(self) -> GpuMemory | None:
+        """Of the GPU: what all workers reserved, and the newest figures of the whole; None where none told any."""
+        told = [station.gpu_memory for station in self._stations if station.gpu_memory is not None]
+        if not told:
+            return None
+        return GpuMemory(sum(each.reserved for each in told), told[-1].used, told[-1].total)
 
     def free_at(self, now: float) -> float | None:
         """When the first one should have nothing left, in monotonic seconds; None when one has, or when there is none."""

@@ -67,9 +67,13 @@ class WaitingRoom:
         """When a free worker should be given something: `now`, later, or None when nothing waits."""
         return now if len(self._splitter) else self._batcher.due_at(now, limit)
 
-    def next(self, now: float, limit: int, *, is_early: bool = False) -> Next:
+    def is_full(self, now: float, limit: int, bulk_limit: int) -> bool:
+        """Whether what waits in the lanes fills a batch (see `Batcher.is_full`)."""
+        return self._batcher.is_full(now, limit, bulk_limit)
+
+    def next(self, now: float, limit: int, bulk_limit: int | None = None, *, is_early: bool = False) -> Next:
         """Take out what a free worker should run now, or (`is_early`) what may lie ready at one that is not free yet:
-        never what waits apart."""
+        never what waits apart. The limits are those of `Batcher.form`."""
         found = Next()
         while True:
             part: Part[Item] | None = None
@@ -78,7 +82,7 @@ class WaitingRoom:
                 found.expired += taken.expired
                 part = taken.part
             if part is None:
-                formed = self._batcher.form(now, limit)
+                formed = self._batcher.form(now, limit, bulk_limit)
                 found.expired += formed.expired
                 if not formed.batch:
                     return found

@@ -22,6 +22,7 @@ import msgpack
 
 from crema import wire
 from crema.host.channel import Buffer, Channel, ChannelLost
+from minion.gpu_memory import GpuMemory, read_gpu_memory
 from minion.worker_environment import make_scratch, remove_scratch, worker_environment
 from minion.worker_output import WorkerOutput
 
@@ -60,6 +61,9 @@ class Loaded:
 
     seconds: float
     curve: tuple[tuple[int, float], ...]
+    overlaps: bool = False
+    """Whether it runs two batches at once."""
+    gpu_memory: GpuMemory | None = None
 
 
 class WorkerLost(Exception):
@@ -121,7 +125,12 @@ class WorkerProcess:
         if failure is not None:
             self.kill()
             raise await self._lost("load_failed", f"load: {failure.get('message')}", failure.get("traceback"))
-        return Loaded(time.monotonic() - started, tuple((n, seconds) for n, seconds in answer["curve"]))
+        return Loaded(
+            time.monotonic() - started,
+            tuple((n, seconds) for n, seconds in answer["curve"]),
+            answer.get("overlaps") is True,
+            read_gpu_memory(answer.get("gpu_memory")),
+        )
 
     async def ended(self) -> WorkerLost:
         """Wait until the process is gone; how it ended."""

@@ -59,6 +59,13 @@ TABLE: Final = (
         MODEL,
         together="livemax",
     ),
+    Row(
+        "gpu_memory_bytes",
+        "gauge",
+        "Memory of the minion's GPU: reserved by its workers, used by all processes, total",
+        (*MODEL, "kind"),
+        together="livemax",
+    ),
     Row("ready", "gauge", "1 when ready for traffic, else 0", MODEL, together="livemin"),
     Row("partial_total", "counter", "Answers in which at least one model failed and one succeeded", ()),
     Row("retries_total", "counter", "Second tries on another replica, by how they ended", ("outcome",)),
@@ -101,6 +108,7 @@ class Metrics:
     pending: Gauge
     places: Gauge
     busy_ratio: Gauge
+    gpu_memory_bytes: Gauge
     ready: Gauge
     partial_total: Counter
     retries_total: Counter

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from crema.host.light_ring import make_light_ring
 from crema.loaded_model import LoadedModel
 from crema.torch_model import page_lock
 from envs.builder import environment_for
+from tests.crema.fake_torch import fake_torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,13 +77,13 @@ def package(tmp_path: Path) -> Iterator[Path]:
     sys.modules.pop("model", None)
 
 
-def loaded(package: Path, device: str) -> LoadedModel:
+def loaded(package: Path, device: str, in_flight: int = 1) -> LoadedModel:
     card = {
         "entrypoint": "model:Toy",
         "input": {"kind": "image", "size": [4, 3]},
         "output": {"type": "json", "schema": True},
         "params": {},
-        "batching": {"max_size": 2},
+        "batching": {"max_size": 2, "in_flight": in_flight},
         "examples": [],
     }
     return LoadedModel(card, package, device)
@@ -91,8 +91,8 @@ def loaded(package: Path, device: str) -> LoadedModel:
 
 def with_torch(monkeypatch: pytest.MonkeyPatch, runtime: FakeRuntime) -> None:
     """As if the model had imported a torch with this CUDA runtime."""
-    torch = types.ModuleType("torch")
-    torch.cuda = types.SimpleNamespace(cudart=lambda: runtime)  # type: ignore[attr-defined]
+    torch = fake_torch()
+    torch.cuda.cudart = lambda: runtime
     monkeypatch.setitem(sys.modules, "torch", torch)
 
 
@@ -102,7 +102,20 @@ def test_the_batch_array_of_a_torch_model_on_a_gpu_is_page_locked_until_it_is_cl
     runtime = FakeRuntime()
     with_torch(monkeypatch, runtime)
     model = loaded(package, "cuda:0")
-    assert runtime.locked == {model.batch.ctypes.data: model.batch.nbytes}
+    memory = model.arrays[0].array
+    assert runtime.locked == {memory.ctypes.data: memory.nbytes}
+    model.close()
+    assert runtime.locked == {}
+
+
+def test_both_batch_arrays_are_page_locked_where_two_batches_may_overlap(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = FakeRuntime()
+    with_torch(monkeypatch, runtime)
+    model = loaded(package, "cuda:0", in_flight=2)
+    assert runtime.locked == {each.array.ctypes.data: each.array.nbytes for each in model.arrays}
+    assert len(runtime.locked) == 2
     model.close()
     assert runtime.locked == {}
 
@@ -198,6 +211,12 @@ def test_contradicting_options_are_refused(facts: dict[str, Any]) -> None:
     assert "at least 1" in facts["no_streams"]
 
 
+def test_a_worker_finds_the_gpu_exactly_where_torch_sees_one(
+    facts: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    assert facts["has_device"] == ("cuda:0" in request.node.name)
+
+
 def test_batches_take_the_streams_in_turn_and_each_waits_for_its_own(facts: dict[str, Any]) -> None:
     assert facts["in_turn"]["log"] == [
         "into 0", "out of 0", "mark 0", "into 1", "out of 1", "mark 1", "wait for 1", "wait for 0",
@@ -216,3 +235,8 @@ def test_two_batches_from_pinned_memory_are_under_way_at_once(tmp_path: Path) ->
         )
     assert found["pinned"] and found["released"]
     assert found["two_streams"] == [1, 2]
+    together = found["overlapped"]
+    assert together["mistakes"] == []
+    assert (together["streams"], together["right"]) == (2, True)
+    memory = together["memory"]
+    assert 0 < memory["reserved"] <= memory["used"] <= memory["total"]

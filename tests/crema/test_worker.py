@@ -122,11 +122,12 @@ def test_the_pixels_are_received_straight_into_the_batch_array(hosts: list[Host]
     host = start(hosts)
     model = host.worker._model
     assert model is not None
-    before = model.batch.ctypes.data
+    (memory,) = model.arrays
+    before = memory.array.ctypes.data
     host.run(9, 8)
-    assert model.batch.ctypes.data == before
-    assert np.shares_memory(np.frombuffer(model.pixels, np.uint8), model.batch)
-    assert model.batch[:2, 0].tolist() == [9, 8]
+    assert memory.array.ctypes.data == before
+    assert np.shares_memory(np.frombuffer(memory.pixels, np.uint8), memory.array)
+    assert memory.array[:2, 0].tolist() == [9, 8]
 
 
 def test_a_model_that_does_not_load_says_why_with_its_own_traceback(hosts: list[Host]) -> None:
@@ -270,7 +271,7 @@ def test_a_boolean_tensor_holds_only_truth(tmp_path: Path) -> None:
     spec = {"kind": "tensor", "shape": [4], "dtype": "bool"}
     package = write_model(tmp_path / "p", "return [int(item.view('u1').sum()) for item in batch]")
     model = LoadedModel(card(input=spec), package, "cpu")
-    model.pixels[:4] = bytes([0, 1, 2, 255])
+    model.arrays[0].pixels[:4] = bytes([0, 1, 2, 255])
     assert [msgpack.unpackb(each) for each in model.run(1, None)] == [{"ok": 3}]
 
 

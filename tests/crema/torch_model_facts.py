@@ -13,6 +13,9 @@ import warnings
 import numpy as np
 import torch
 
+from crema.batch_array import BatchArray
+from crema.device import cuda_device
+from crema.overlap import Overlap
 from crema.torch_model import TorchModel, _StreamLane, page_lock
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -77,6 +80,40 @@ def streams_in_turn():
     return {"log": cuda.log, "right": right}
 
 
+def overlapped(device):
+    """Two batches at once in threads of their own, as a worker with `in_flight: 2` runs them."""
+    net = torch.nn.Linear(64, 64)
+    model = TorchModel(net, device.name)
+    arrays = [BatchArray(32, [64], "float32") for _ in range(2)]
+    for array in arrays:
+        array.pin(device)
+    overlap, seen, results, mistakes = Overlap(arrays, device), set(), [], []
+
+    def work_on(array, number):
+        def work():
+            seen.add(torch.cuda.current_stream().cuda_stream)
+            try:
+                found = model(array.first(32))
+            except Exception as error:
+                mistakes.append(str(error))
+            else:
+                expected = net(torch.full((32, 64), float(number), device=device.name)).detach().cpu().numpy()
+                results.append(bool(np.allclose(found, expected, atol=1e-2)))
+            return lambda: None
+
+        return work
+
+    for number in range(20):
+        array = overlap.take_array()
+        array.array[:] = number
+        overlap.put(array, work_on(array, number))
+    overlap.close()
+    memory = device.memory()
+    for array in arrays:
+        array.release()
+    return {"streams": len(seen), "right": results == [True] * 20, "mistakes": mistakes, "memory": memory}
+
+
 def main(device):
     if device != "cpu" and not torch.cuda.is_available():
         return {"cuda": False}
@@ -122,6 +159,7 @@ def main(device):
     facts["zero_std"] = refused(mean=MEAN, std=[1, 0, 1])
     facts["no_streams"] = refused(streams=0)
     facts["in_turn"] = streams_in_turn()
+    facts["has_device"] = cuda_device("cuda:0") is not None
     if device != "cpu":
         batch = np.zeros((8, 224, 224, 3), np.uint8)
         pages = page_lock(batch)
@@ -131,6 +169,7 @@ def main(device):
         flights = [two.start(batch[place : place + 1]) for place in range(2)]
         facts["two_streams"] = [int(flight.result().max()) for flight in flights]
         pages.release()
+        facts["overlapped"] = overlapped(cuda_device(device))
         facts["released"] = not torch.from_numpy(batch).is_pinned()
     return facts
 

@@ -40,13 +40,16 @@ def refused(ledger: Ledger, lane: Lane) -> list[str]:
 MODELS = pytest.mark.parametrize("model", [GPU_LIKE, SLEEPY], ids=["gpu-like", "sleepy"])
 
 
-@MODELS
-def test_a_flood_of_bulk_fills_the_worker_and_costs_interactive_nothing(model: Profile) -> None:
+@pytest.mark.parametrize(
+    ("model", "least"),
+    [pytest.param(GPU_LIKE, 0.80, id="gpu-like"), pytest.param(SLEEPY, 0.97, id="sleepy")],
+)
+def test_a_flood_of_bulk_fills_the_worker_as_far_as_short_batches_go(model: Profile, least: float) -> None:
     ledger = mixed(model, 0.3, 3.0)
-    assert goodput(ledger, model) >= 0.97
+    assert goodput(ledger, model) >= least
     assert refused(ledger, "interactive") == []
-    assert goodput(ledger, model, "bulk") >= 0.6
-    assert max(ledger.latencies()) <= model.slo_s
+    assert goodput(ledger, model, "bulk") >= least - 0.35
+    assert max(ledger.latencies()) <= 0.6 * model.slo_s
 
 
 @MODELS
@@ -61,7 +64,7 @@ def test_near_its_limit_interactive_is_refused_no_more_than_without_bulk(model: 
     asked = len(alone.answers) + len(refused(alone, "interactive"))
     more = len(refused(beside, "interactive")) - len(refused(alone, "interactive"))
     assert more <= 0.005 * asked
-    assert goodput(beside, model, "bulk") > 0.02  # and bulk is not starved
+    assert goodput(beside, model, "bulk") > 0.01  # and bulk is not starved
 
 
 @MODELS

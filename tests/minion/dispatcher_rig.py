@@ -95,9 +95,9 @@ class Rig:
         assert request.key not in self.answers, "answered twice"
         self.answers[request.key] = ([msgpack.unpackb(each) for each in request.outcomes], done)
 
-    def ready(self, curve: tuple[tuple[int, float], ...] = ()) -> None:
+    def ready(self, curve: tuple[tuple[int, float], ...] = (), **more: Any) -> None:
         self.worker = FakeWorker()
-        self.dispatcher.worker_ready(cast(WorkerProcess, self.worker), Loaded(0.5, curve))
+        self.dispatcher.worker_ready(cast(WorkerProcess, self.worker), Loaded(0.5, curve, **more))
 
     def lose(self, *, ready_in: float = 0.2, was_ready: bool = True) -> None:
         lost = WorkerLost("crashed", "the worker died: it was killed by SIGKILL")
@@ -129,7 +129,13 @@ class Rig:
         return request
 
     def finish(
-        self, after_s: float = 0.02, *, batch: int = -1, skipped: Sequence[int] = (), **error: Any
+        self,
+        after_s: float = 0.02,
+        *,
+        batch: int = -1,
+        skipped: Sequence[int] = (),
+        gpu_memory: Any = None,
+        **error: Any,
     ) -> None:
         """The worker answers its newest batch (or another): the first byte of each item that it did not skip, or an error."""
         self.now += after_s
@@ -138,7 +144,9 @@ class Rig:
             self.dispatcher.worker_answered({"id": batch_id, "error": error}, b"")
             return
         outcomes = [NUMBER.pack(each[0]) for index, each in enumerate(pixels) if index not in skipped]
-        header = {"id": batch_id, "sizes": [len(each) for each in outcomes]}
+        header: dict[str, Any] = {"id": batch_id, "sizes": [len(each) for each in outcomes]}
+        if gpu_memory is not None:
+            header["gpu_memory"] = gpu_memory
         if skipped:
             header["skipped"] = list(skipped)
         self.dispatcher.worker_answered(header, b"".join(outcomes))

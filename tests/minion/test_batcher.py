@@ -50,6 +50,43 @@ def test_bulk_fills_the_places_that_interactive_leaves() -> None:
     assert batcher.form(0.0, 4).batch == [*interactive, *bulk[:2]]
 
 
+def test_beside_interactive_items_bulk_fills_a_batch_up_to_its_own_limit() -> None:
+    bulk = [item("bulk") for _ in range(9)]
+    interactive = [item() for _ in range(2)]
+    batcher = filled(*bulk, *interactive)
+    assert batcher.form(0.0, 8, bulk_limit=4).batch == [*interactive, *bulk[:2]]
+    assert batcher.form(1.0, 8, bulk_limit=4).batch == bulk[2:6]
+
+
+def test_the_limit_of_bulk_takes_nothing_from_interactive() -> None:
+    interactive = [item() for _ in range(8)]
+    assert filled(item("bulk"), *interactive).form(0.0, 8, bulk_limit=4).batch == interactive
+
+
+def test_bulk_fills_the_whole_batch_when_no_interactive_item_has_come_for_ten_seconds() -> None:
+    bulk = [item("bulk", queued_at=5.0) for _ in range(12)]
+    batcher = filled(item(), *bulk)
+    assert len(batcher.form(9.9, 6, bulk_limit=2).batch) == 2
+    assert len(batcher.form(10.0, 6, bulk_limit=2).batch) == 6
+
+
+def test_bulk_that_was_always_alone_fills_the_whole_batch() -> None:
+    assert len(filled(*[item("bulk") for _ in range(8)]).form(0.0, 8, bulk_limit=2).batch) == 8
+
+
+def test_a_batch_is_full_when_nothing_that_comes_later_could_join_it() -> None:
+    assert not filled(*[item() for _ in range(7)]).is_full(0.0, 8, 8)
+    assert filled(*[item() for _ in range(8)]).is_full(0.0, 8, 2)
+    assert filled(*[item("bulk") for _ in range(8)]).is_full(0.0, 8, 2)
+
+
+def test_beside_interactive_items_a_crowd_of_bulk_leaves_room_for_the_next_one() -> None:
+    batcher = filled(item(), *[item("bulk") for _ in range(20)])
+    assert not batcher.is_full(0.0, 8, 4)
+    assert batcher.is_full(0.0, 8, 8)
+    assert batcher.is_full(10.0, 8, 4)
+
+
 def test_expired_items_are_dropped_when_the_batch_is_formed_and_it_stays_full() -> None:
     late, fresh = [item(deadline=1.0) for _ in range(3)], [item(deadline=9.0) for _ in range(2)]
     formed = filled(*late, *fresh).form(1.0, 2)

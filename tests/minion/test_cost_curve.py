@@ -139,3 +139,52 @@ def test_a_curve_that_knew_nothing_is_not_surprised() -> None:
     curve = CostCurve(32, 10.0)
     curve.learn(8, 0.3)
     assert curve.overrun == 0.0
+
+
+# -- how far bulk fills a batch ----------------------------------------------------------------------------------------
+
+
+def seeded(fixed_s: float, per_item_s: float, max_size: int = 32, slo_s: float = 10.0) -> CostCurve:
+    curve = CostCurve(max_size, slo_s)
+    curve.seed([(n, fixed_s + per_item_s * n) for n in (1, max_size)])
+    return curve
+
+
+def test_bulk_fills_batches_far_enough_for_four_fifths_of_the_throughput() -> None:
+    curve = seeded(0.005, 0.0005)
+    n = curve.bulk_limit
+    assert n == 16  # 13 ms, where a full batch takes 21
+    full = 32 / curve.predict(32)
+    assert n / curve.predict(n) >= 0.8 * full > (n - 1) / curve.predict(n - 1)
+
+
+def test_bulk_fills_a_batch_that_takes_as_long_whatever_is_in_it() -> None:
+    assert seeded(0.020, 0.0).bulk_limit == 32
+    assert seeded(0.020, 0.00001).bulk_limit == 32
+
+
+def test_bulk_runs_alone_where_a_batch_gains_nothing() -> None:
+    assert seeded(0.0, 0.1).bulk_limit == 1
+
+
+def test_bulk_fills_no_batch_further_than_the_promise_allows() -> None:
+    curve = seeded(0.020, 0.001, slo_s=0.050)
+    assert curve.bulk_limit <= curve.batch_limit == 5
+
+
+@pytest.mark.parametrize("per_item_s", [0.0, 5e-324, 1e-300])
+@pytest.mark.parametrize("fixed_s", [0.0, 5e-324, 0.02])
+def test_times_next_to_nothing_give_a_limit_of_bulk_all_the_same(fixed_s: float, per_item_s: float) -> None:
+    assert 1 <= seeded(fixed_s, per_item_s).bulk_limit <= 32
+
+
+def test_a_curve_that_knows_nothing_does_not_limit_bulk() -> None:
+    assert CostCurve(32, 10.0).bulk_limit == 32
+
+
+@given(st.floats(0, 10), st.floats(0, 10), st.integers(1, 64), st.floats(0.001, 100))
+def test_the_limit_of_bulk_is_always_within_that_of_batches(
+    fixed_s: float, per_item_s: float, max_size: int, slo_s: float
+) -> None:
+    curve = seeded(fixed_s, per_item_s, max_size, slo_s)
+    assert 1 <= curve.bulk_limit <= curve.batch_limit

@@ -359,3 +359,12 @@ async def test_an_infinite_wait_is_never_promised(rig: Rig) -> None:
     error = rig.ask()
     assert isinstance(error, CremaError)
     assert error.retry_after_ms == 60_000
+
+
+async def test_beside_interactive_requests_bulk_does_not_fill_a_batch_that_would_take_much_longer() -> None:
+    rig = Rig()
+    rig.ready(curve=((1, 0.05), (4, 0.11)))  # 3 of 4 give four fifths of the throughput
+    for lane in ("interactive", "bulk", "bulk", "bulk"):
+        rig.asked(lane=lane)
+    await turn()
+    assert [len(pixels) for _, pixels, _ in rig.worker.batches] == [rig.curve.bulk_limit] == [3]

@@ -190,21 +190,26 @@ def test_however_a_model_s_times_scatter_the_next_full_batch_can_still_be_filled
 # -- lanes -------------------------------------------------------------------------------------------------------------
 
 
-def test_bulk_leaves_a_batch_s_worth_of_places_to_interactive() -> None:
-    some = gate(places=16, per_batch_s=0.01)
-    assert [enter(some, lane="bulk", ahead=i, free_at=0.01) for i in range(12)] == [None] * 12
-    refusal = enter(some, lane="bulk", ahead=12, free_at=0.01)
+def test_bulk_leaves_half_of_the_places_to_interactive() -> None:
+    some = gate(places=16, slo_s=100.0, per_batch_s=0.01)
+    assert [enter(some, lane="bulk", ahead=i, free_at=0.01) for i in range(8)] == [None] * 8
+    refusal = enter(some, lane="bulk", ahead=8, free_at=0.01)
     assert refusal is not None
     assert refusal.reason == "bulk"
-    assert refusal.retry_after_s == pytest.approx(0.01 + 3 * 0.01)
-    assert enter(some, ahead=0, free_at=0.01) is None
+    assert refusal.retry_after_s == pytest.approx(0.01 + 2 * 0.01)
+    assert [enter(some, ahead=i, free_at=0.01) for i in range(8)] == [None] * 8
+
+
+def test_bulk_leaves_a_batch_s_worth_of_places_to_interactive_where_that_is_more_than_half() -> None:
+    assert gate(places=7, per_batch_s=0.01).bulk_places(0.0) == 4
+    assert gate(places=9, per_batch_s=0.01, max_size=6).bulk_places(0.0) == 5
 
 
 def test_bulk_leaves_as_many_places_more_as_interactive_items_lately_waited() -> None:
     some = gate(places=32, slo_s=100.0, per_batch_s=0.01)
-    assert some.bulk_places(0.0) == 28
-    enter(some, ahead=9, free_at=0.01)
-    assert some.bulk_places(0.0) == 18
+    assert some.bulk_places(0.0) == 16
+    enter(some, ahead=17, free_at=0.01)
+    assert some.bulk_places(0.0) == 10
 
 
 def test_a_queue_that_was_turned_away_counts_as_well() -> None:
@@ -218,7 +223,7 @@ def test_the_queue_that_interactive_had_is_forgotten_in_time() -> None:
     enter(some, n=20, ahead=0, free_at=0.01)
     kept = [some.bulk_places(now) for now in (0.0, 10.0, 20.0, 60.0)]
     assert kept == sorted(kept)
-    assert (kept[0], kept[-1]) == (8, 28)
+    assert (kept[0], kept[-1]) == (8, 16)
 
 
 def test_bulk_comes_in_while_less_than_a_batch_is_here_whatever_interactive_had() -> None:

@@ -130,3 +130,33 @@ def test_batches_of_a_model_too_quick_for_a_timer_follow_one_another() -> None:
     assert quick.room_at(0.001, 8) is None
     quick.ended(0.002, 0.002, 0.0)
     assert quick.room_at(0.002, 8) == 0.002
+
+
+def overlapping(seconds: float = 1.0, wanted: int = 2) -> InFlight:
+    """A worker that runs two batches at once."""
+    curve = CostCurve(8, 100.0)
+    curve.seed([(1, seconds), (8, seconds)])
+    return InFlight(wanted, curve, overlaps=True)
+
+
+def test_a_worker_that_overlaps_batches_gets_a_full_one_as_soon_as_it_has_one_only() -> None:
+    pair = overlapping()
+    pair.handed(0.0, 8)
+    assert pair.room_at(0.1, 8, is_full=True) == 0.1
+    pair.handed(0.1, 8)
+    assert pair.room_at(0.2, 8, is_full=True) is None
+    pair.ended(1.0, 1.0, 0.0)
+    assert pair.room_at(1.0, 8, is_full=True) == 1.0
+
+
+def test_a_batch_that_others_could_still_join_comes_just_in_time_there_too() -> None:
+    pair = overlapping()
+    pair.handed(0.0, 8)
+    assert pair.room_at(0.1, 7, is_full=False) == 1.0
+
+
+def test_batches_that_are_too_quick_for_a_timer_overlap_when_they_are_full() -> None:
+    quick = overlapping(seconds=0.002)
+    quick.handed(0.0, 8)
+    assert quick.room_at(0.001, 8, is_full=True) == 0.001
+    assert quick.room_at(0.001, 7, is_full=False) is None
