@@ -27,8 +27,12 @@ BACK_S = {"decoder": 1.0, "coordinator": 2.0}
 DEADLINE_MS = 2000
 
 
-def judge_calls(verdicts: Verdicts, calls: list[Call], *, allowed: int = 0) -> None:
-    """What holds whatever was killed: no call without an end, none with another's answer, no errors but those allowed."""
+def judge_calls(verdicts: Verdicts, calls: list[Call], *, allowed: int | None = 0) -> None:
+    """What holds whatever happened: no call without an end, none with another's answer; and no errors but those allowed.
+
+    `allowed` None: errors are told, not judged, where the table promises only that nothing is lost. The base load is more
+    than one of two replicas can do, so that while one is away some calls are 429, and 503 where both refuse.
+    """
     verdicts.tell("calls", f"{len(calls)}: {codes(calls)}")
     lost_after_s = DEADLINE_MS / 1000 + LOST_AFTER_S - 0.1
     verdicts.none(
@@ -37,7 +41,9 @@ def judge_calls(verdicts: Verdicts, calls: list[Call], *, allowed: int = 0) -> N
     )
     verdicts.none("answers that are another call's", [call for call in calls if call.code == "crossed"])
     errors = [call for call in calls if call.is_error]
-    if allowed:
+    if allowed is None:
+        verdicts.tell("errors (neither 2xx nor 429)", str(len(errors)))
+    elif allowed:
         verdicts.at_most("errors", allowed, len(errors))
     else:
         verdicts.none("errors", errors)
@@ -46,7 +52,6 @@ def judge_calls(verdicts: Verdicts, calls: list[Call], *, allowed: int = 0) -> N
 async def in_turn(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
     """KILLS: worker, host, decoder, preprocessor, coordinator, and again; two of each under 60 % load."""
     async with site(folder, verdicts, coordinators=2, preprocessors=2) as ground:
-        supervisor = ground.cluster.process.pid
         back_s: dict[str, list[float]] = defaultdict(list)
         killed_coordinators: list[float] = []
         async with ground.steady(deadline_ms=DEADLINE_MS) as calls:
@@ -86,8 +91,7 @@ async def in_turn(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
         verdicts.at_most(
             "p99 after all kills over p99 before", 1.5, p99_ms(after) / max(1.0, p99_ms(before)), "x"
         )
-        grown = (await ground.sizes())[f"supervisor  {supervisor}"]
-        was = sizes[f"supervisor  {supervisor}"]
+        grown, was = (await ground.sizes())["supervisor"], sizes["supervisor"]
         verdicts.at_most("descriptors that the supervisor gained", 4, grown[1] - was[1])
         verdicts.at_most("memory that the supervisor gained", 20, grown[0] - was[0], " MiB")
 

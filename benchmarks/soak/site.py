@@ -145,16 +145,15 @@ class Site:
         return await asyncio.to_thread(now)
 
     async def sizes(self) -> dict[str, tuple[float, int]]:
-        """Of every process: resident MiB and open descriptors."""
+        """Of each kind of process, all of that kind together: resident MiB and open descriptors."""
 
         def now() -> dict[str, tuple[float, int]]:
-            return {
-                f"{each['tier']} {each.get('role', '')} {each['pid']}": (
-                    rss_mb(each["pid"]),
-                    descriptors(each["pid"]),
-                )
-                for each in self.cluster.status()["processes"]
-            }
+            found: dict[str, tuple[float, int]] = {}
+            for each in self.cluster.status()["processes"]:
+                kind = str(each.get("role", each["tier"]))
+                mb, count = found.get(kind, (0.0, 0))
+                found[kind] = (mb + rss_mb(each["pid"]), count + descriptors(each["pid"]))
+            return found
 
         return await asyncio.to_thread(now)
 

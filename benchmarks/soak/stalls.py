@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-from benchmarks.soak.calls import Call, goodput, p99_ms, until
+from benchmarks.soak.calls import Call, p99_ms, until
 from benchmarks.soak.kills import DEADLINE_MS, judge_calls
 from benchmarks.soak.scale import Scale
 from benchmarks.soak.site import WATCHDOG_S, site, window
@@ -17,21 +17,28 @@ from benchmarks.soak.verdicts import Verdicts
 
 
 async def crash_loop(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
-    """F3: beside the model one that ends its process in `load`, and one call in ten that waits for nothing."""
-    async with site(folder, verdicts, with_broken=True) as ground:
+    """F3: the model alone, and beside a version that ends its process in `load`, over and over."""
+    (folder / "alone").mkdir()
+    async with (
+        site(folder / "alone", verdicts) as ground,
+        ground.steady(deadline_ms=DEADLINE_MS) as alone,
+    ):
+        await asyncio.sleep(scale.window_s)
+    (folder / "beside").mkdir()
+    async with site(folder / "beside", verdicts, with_broken=True) as ground:
+        before = await ground.look()
         async with ground.steady(deadline_ms=DEADLINE_MS) as calls:
             await asyncio.sleep(scale.window_s)
+        found = window(before, await ground.look(), "minion")
         status = await asyncio.to_thread(ground.cluster.status)
-        [broken] = [each for each in status["models"] if each["model"] == "broken"]
-        log = await asyncio.to_thread(ground.cluster.log, "broken@1.0-0")
-        starts = log.count('"worker_started"')
-        judge_calls(verdicts, calls.ended)
-        verdicts.tell("starts of the broken version's worker, in all", str(starts))
-        verdicts.at_most("p99 of the other model", DEADLINE_MS / 10, p99_ms(calls.ended), " ms")
-        verdicts.none(
-            "state of the broken version, unless failed",
-            [] if broken["state"] == "failed" else [broken["state"]],
-        )
+        [state] = [each["state"] for each in status["models"] if each["model"] == "broken"]
+    judge_calls(verdicts, calls.ended)
+    starts = found.increase("worker_restarts_total", model="broken") or 0.0
+    verdicts.at_most(f"starts of the broken version in {scale.window_s:g} s", 6, starts)
+    verdicts.none("states of the broken version but failed", [] if state == "failed" else [state])
+    # of a short run p99 is one unlucky call: what is compared takes at least 20 ms
+    p99 = p99_ms(calls.ended) / max(20.0, p99_ms(alone.ended))
+    verdicts.at_most("p99 of the other model over that without the broken one", 1.2, p99, "x")
 
 
 async def hang(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
@@ -49,7 +56,7 @@ async def hang(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
             await ground.until_all_ready()
             ready_s = time.monotonic() - hung_at
             await asyncio.sleep(scale.window_s)
-        judge_calls(verdicts, calls.ended)
+        judge_calls(verdicts, calls.ended, allowed=None)
         verdicts.at_most(f"found after the watchdog's {WATCHDOG_S:g} s", 3.0, found_s - WATCHDOG_S, " s")
         verdicts.tell("all is ready again after", f"{ready_s:.1f} s")
 
@@ -57,8 +64,7 @@ async def hang(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
 async def slow(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
     """F5: one of two replicas becomes ten times slower, and its health stays good."""
     async with site(folder, verdicts) as ground:
-        # one replica alone can do all of this load
-        async with ground.steady(0.4, deadline_ms=DEADLINE_MS) as calls:
+        async with ground.steady(deadline_ms=DEADLINE_MS) as calls:
             await asyncio.sleep(scale.window_s)
             healthy = calls.between(0)
             victim = (await ground.pids("minion", "worker"))[0]
@@ -70,7 +76,7 @@ async def slow(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
             ground.set_mood("", victim)
             sick = calls.between(settled_at, until_)
             await asyncio.sleep(scale.window_s)
-        judge_calls(verdicts, calls.ended)
+        judge_calls(verdicts, calls.ended, allowed=None)
         shares = [
             window({target: before[target]}, {target: after[target]}, "minion").increase("requests_total")
             or 0.0
@@ -95,30 +101,25 @@ async def poison(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
         async with ground.steady(deadline_ms=DEADLINE_MS) as calls:
             await asyncio.sleep(scale.window_s)
             ground.set_mood("poison")
+            set_at = time.monotonic()
             # a batch that was under way has the mood of its start
             await asyncio.sleep(0.5)
             began = time.monotonic()
             await asyncio.sleep(scale.window_s)
             ended = time.monotonic()
             ground.set_mood("")
-        ill = calls.between(began, ended - 1)
-        culprits, others = (
-            [each for each in ill if is_poison(each)],
-            [each for each in ill if not is_poison(each)],
-        )
+        culprits = [each for each in calls.between(set_at - 1, ended + 1) if is_poison(each)]
+        others = [each for each in calls.between(began, ended) if not is_poison(each)]
         judge_calls(verdicts, [each for each in calls.ended if each not in set(culprits)])
+        typed = ("model_failed", "item_rejected", "item_quarantined")
         verdicts.none(
             "culprits without a code of their own",
-            [
-                each
-                for each in culprits
-                if each.code not in ("model_failed", "item_rejected", "item_quarantined")
-            ],
+            [each for each in culprits if each.due >= began and each.code not in typed],
         )
         verdicts.at_least(
-            "goodput of the others, of what is offered",
+            "share of the others that were answered well",
             0.8,
-            goodput(others, began, ended) / (0.99 * calls.per_s),
+            sum(each.is_good for each in others) / max(1, len(others)),
         )
 
 
@@ -130,7 +131,7 @@ def is_poison(call: Call) -> bool:
 async def stopped(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
     """F15: SIGSTOP of one of two minions for 20 s, then SIGCONT."""
     async with site(folder, verdicts) as ground:
-        async with ground.steady(0.4, deadline_ms=DEADLINE_MS) as calls:
+        async with ground.steady(deadline_ms=DEADLINE_MS) as calls:
             await asyncio.sleep(scale.window_s)
             victim = (await asyncio.to_thread(ground.cluster.processes, "minion", "host"))[0]
             address = f"127.0.0.1:{victim['ports']['channel']}"
@@ -143,5 +144,5 @@ async def stopped(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
                 os.kill(victim["pid"], signal.SIGCONT)
             await until(lambda: address in ground.addresses(), "the replica to come back")
             await asyncio.sleep(scale.window_s)
-        judge_calls(verdicts, calls.ended)
+        judge_calls(verdicts, calls.ended, allowed=None)
         verdicts.at_most("gone from the routing", 3.0, gone_s, " s")
