@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.soak [--faults F26,F28] [--seconds 60] [--markdown FILE]
 
-The whole takes about three quarters of an hour and wants a quiet machine. `--seconds` is the steady load before and after each
+The whole takes about 50 minutes and wants a quiet machine. `--seconds` is the steady load before and after each
 fault; with less than 60 the number of kills, calls and cycles shrinks alike. Exit status 0: every goal was met.
 """
 
