@@ -131,7 +131,7 @@ class Calls:
         self.requests += 1
         try:
             async with self._session.post(self._url, data=photo(number)) as answer:
-                return answer.status, _code(number, json.loads(await answer.read()))
+                return answer.status, outcome(number, json.loads(await answer.read()))
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return None, type(error).__name__
 
@@ -140,7 +140,8 @@ class Calls:
         return [call for call in self.ended if begin <= call.due < end]
 
 
-def _code(number: int, body: dict[str, Any]) -> str:
+def outcome(number: int, body: dict[str, Any]) -> str:
+    """How the call of that photo ended: `ok`, an error's code, or `crossed`."""
     part = body.get("results", {}).get(MODEL)
     if part is None or part["status"] != "ok":
         return str(body["code"]) if "code" in body else str(part["error"]["code"])

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import aiohttp
 
-from benchmarks.soak.calls import MODEL, photo
+from benchmarks.soak.calls import MODEL, outcome, photo
 from benchmarks.soak.scale import Scale
 from benchmarks.soak.site import LEAK_BYTES, Site, site
 from benchmarks.soak.verdicts import Verdicts
 
-IN_FLIGHT = 32
+# Fewer than the model has places: nothing is refused.
+IN_FLIGHT = 12
 MOST_MB = 50.0
 # Caches and the allocator's arenas have their size after as many.
 WARM_UP_SHARE = 0.1
 
 
-async def send(ground: Site, count: int) -> dict[str, int]:
+async def send(ground: Site, count: int) -> Counter[str]:
     """`count` calls, so many in flight. → how many ended how."""
-    numbers, ended = itertools.count(1), {"ok": 0, "other": 0}
+    numbers, ended = itertools.count(1), Counter[str]()
     url = f"{ground.url}/v1/analyze?models={MODEL}"
 
     async def caller(session: aiohttp.ClientSession) -> None:
         while (number := next(numbers)) <= count:
             async with session.post(url, data=photo(number % 4096)) as answer:
                 body = await answer.json(content_type=None)
-            is_ok = answer.status == 200 and body["results"][MODEL]["output"]["number"] == number % 4096
-            ended["ok" if is_ok else "other"] += 1
+            ended[outcome(number % 4096, body)] += 1
 
     async with aiohttp.ClientSession() as session:
         await asyncio.gather(*(caller(session) for _ in range(IN_FLIGHT)))
@@ -49,7 +50,11 @@ async def memory(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
         descriptors = {kind: after[kind][1] - before[kind][1] for kind in after}
         # replaced on purpose after many images
         is_same = decoder == await ground.pids("preprocessor", "decoder")
-        verdicts.tell("calls", f"{count}, of which {ended['ok']} answered rightly, {ended['other']} not")
+        told = ", ".join(f"{code} {times}" for code, times in ended.most_common())
+        verdicts.tell("calls", f"{count}: {told}")
+        verdicts.at_most(
+            "errors", 0, sum(times for code, times in ended.items() if code not in ("ok", "overloaded"))
+        )
         told = ", ".join(f"{kind} {mb:+.1f}" for kind, mb in grown.items())
         verdicts.tell("memory gained, MiB", told + ("" if is_same else " (the decoder is another one)"))
         verdicts.at_most("memory gained, all processes", MOST_MB, sum(grown.values()), " MiB")
