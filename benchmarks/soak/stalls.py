@@ -114,7 +114,7 @@ async def poison(verdicts: Verdicts, folder: Path, scale: Scale) -> None:
         typed = ("model_failed", "item_rejected", "item_quarantined")
         verdicts.none(
             "culprits without a code of their own",
-            [each for each in culprits if each.due >= began and each.code not in typed],
+            [each for each in culprits if began <= each.due < ended - 1 and each.code not in typed],
         )
         verdicts.at_least(
             "share of the others that were answered well",
