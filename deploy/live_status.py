@@ -40,12 +40,12 @@ class LiveStatus:
         Takes the window and one timeout at most: what did not answer at first is not asked again.
         """
         began = time.monotonic()
-        document = self._cluster.status()
-        first = look_at(targets_of(document), self._timeout_s, self._key)
+        first = look_at(targets_of(self._cluster.status()), self._timeout_s, self._key)
         time.sleep(max(0.0, began + self._window_s - time.monotonic()))
         second = look_at(first.scrapes, self._timeout_s, self._key)
         second.problems.update(first.problems)
-        return with_figures(document, first, second)
+        # asked for last: who lives is shown as it is now
+        return with_figures(self._cluster.status(), first, second)
 
     def again(self) -> dict[str, Any]:
         """The document with figures since the last look that is `window_s` old, or the oldest there is. Raises NotRunning.

@@ -130,4 +130,6 @@ def _tier(document: dict[str, Any], tier: str, found: dict[str, Any] | None) -> 
         state = "draining"
     elif not ready and any(each["state"] == "failed" for each in mine):
         state = "failed"
-    return {"tier": tier, "state": state, "replicas": len(mine), "ready": len(ready), "figures": found}
+    shown = {"tier": tier, "state": state, "replicas": len(mine), "ready": len(ready), "figures": found}
+    # what the autoscaler says of a tier stands beside the processes, where it scales one
+    return {**shown, **document.get(tier, {})}

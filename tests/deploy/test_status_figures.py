@@ -89,6 +89,12 @@ def test_a_tier_says_how_many_of_it_are_ready() -> None:
     assert (preprocessor["state"], preprocessor["ready"], preprocessor["replicas"]) == ("starting", 0, 1)
 
 
+def test_what_the_autoscaler_says_of_a_tier_stands_in_its_row() -> None:
+    said = {"wanted": 2, "why": "offered 1.4x of what one can do"}
+    preprocessor = with_figures({**DOCUMENT, "preprocessor": said}, *looks())["tiers"][1]
+    assert said.items() <= preprocessor.items()
+
+
 def test_the_members_that_were_there_stay_as_they_were() -> None:
     before = json.dumps(DOCUMENT)
     shown = with_figures(DOCUMENT, *looks())

@@ -46,7 +46,7 @@ def found(monkeypatch: pytest.MonkeyPatch, running: Running) -> None:
 
 
 def test_once_prints_one_frame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    found(monkeypatch, Running(1))
+    found(monkeypatch, Running(2))
     assert run(["top", "--once", "--interval", "0.2"]) == 0
     printed = capsys.readouterr().out
     assert (printed.count("STATE "), printed.count("tags@3.1")) == (1, 1)
