@@ -76,7 +76,7 @@ def frame(
     lines.append(f"{'STATE':<{STATE_WIDTH}} {'PER SECOND, MS':<{name_width}} {titles}")
     for row in [*document["tiers"], *_sorted(document["models"], sort)]:
         lines.append(_line(row, _name(row), name_width, columns))
-        for words in (row.get("why"), row.get("problem")):
+        for words in (row.get("why"), row.get("note"), row.get("problem")):
             if words:
                 lines.append(_cut(f"{'':{STATE_WIDTH}} {words}", width))
         if with_replicas:

@@ -68,6 +68,13 @@ def test_no_line_is_longer_than_the_terminal_whatever_is_in_it(width: int) -> No
     assert max(map(len, lines)) <= width
 
 
+def test_what_a_release_is_waiting_for_stands_under_its_version() -> None:
+    assert (
+        shown(document(model("tags", figures=None, note="its checklist runs")))[-1].strip()
+        == "its checklist runs"
+    )
+
+
 def test_a_wide_terminal_shows_more() -> None:
     titles = shown(document(), 120)[2]
     assert all(title in titles for title in ("FAILED", "BUSY", "PLACES"))
