@@ -3,12 +3,15 @@ PYTHON ?= python3
 CLUSTER ?= cluster.yaml
 PHOTO ?= samples/coffee.jpg
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 60
+FAULTS ?=
+SOAK_REPORT ?=
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
 # bytecode halves the time that a model's imports take
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test unit lint format lock bench fuzz clean
+.PHONY: help up test unit lint format lock bench soak fuzz clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -39,6 +42,9 @@ lock: $(BIN)/uv  ## resolve the dependencies of crema itself anew
 
 bench: $(BIN)/.dev ## print goal, figure and verdict of every benchmark
 	$(BIN)/python -m benchmarks
+
+soak: $(BIN)/.dev ## every fault with long windows, 50 minutes (FAULTS=F26,F28 SOAK_SECONDS=60 SOAK_REPORT=FILE)
+	$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SOAK_REPORT),--markdown $(SOAK_REPORT))
 
 fuzz: $(BIN)/.fuzz ## search for inputs that break a promise, guided by coverage (FUZZ_SECONDS=60)
 	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS)

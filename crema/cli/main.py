@@ -35,6 +35,7 @@ VERBS: Final[dict[str, Verb]] = {
         "Send photos to a cluster and show what the models say.", "crema analyze samples/coffee.jpg"
     ),
     "status": Verb("Show every process of the running cluster.", "crema status"),
+    "top": Verb("Watch live what every tier and model is doing.", "crema top"),
     "new": Verb("Write a new package that already passes `crema check`.", "crema new sunsets --kind numpy"),
     "lock": Verb(
         "Pin and hash what a package's requirements.in wants.", "crema lock model_packages/tags/3.1"

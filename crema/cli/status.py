@@ -1,32 +1,50 @@
-"""`crema status`: every process of the running cluster, and what does not run and why."""
+"""`crema status`: every process of the running cluster, what does not run and why, and what each model is doing."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
+WINDOW_S: Final = 0.3
+
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the whole status as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the whole status as JSON, with the same figures."
+)
+@click.option(
+    "--window",
+    "window_s",
+    type=click.FloatRange(0.1, 60.0),
+    default=WINDOW_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to watch for rates and latencies; longer is steadier.",
+)
 @click.option(
     "--cluster",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="The cluster file of the cluster to ask.",
 )
-def status(as_json: bool, cluster: Path | None) -> None:
+def status(as_json: bool, window_s: float, cluster: Path | None) -> None:
     """Show every process of the cluster started from this folder: state, pid, ports, and the problem if there is one.
+
+    Under them each tier and model version with what it did in the last moment: calls offered, accepted and refused
+    (429), latency, batch size, and how many replicas the autoscaler wants and why.
 
     \b
     Example: crema status
     """
+    from crema.cli.api_key import api_key
     from crema.cli.table import STATE_WIDTH, aligned
+    from deploy.live_status import LiveStatus
     from deploy.running_cluster import NotRunning, find_cluster
 
     try:
-        document = find_cluster(cluster).status()
+        document = LiveStatus(find_cluster(cluster), window_s=window_s, key=api_key()).once()
     except NotRunning as error:
         raise click.ClickException(str(error)) from None
     if as_json:
@@ -39,6 +57,10 @@ def status(as_json: bool, cluster: Path | None) -> None:
         click.echo(line)
         for further in traceback.splitlines():
             click.echo(f"{'':{STATE_WIDTH}} {further}")
+    for line in aligned(_figure_rows(document)):
+        click.echo(line)
+    for silent in document["unanswered"]:
+        click.echo(aligned([("NOTE", silent["process"], silent["problem"])])[0])
 
 
 def _rows(document: dict[str, Any]) -> tuple[list[tuple[str, ...]], list[str]]:
@@ -63,3 +85,30 @@ def _rows(document: dict[str, Any]) -> tuple[list[tuple[str, ...]], list[str]]:
             rows.append(("NOTE", f"{version['model']}@{version['version']}", "", "", version["note"]))
             tracebacks.append("")
     return rows, tracebacks
+
+
+def _figure_rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Of what was looked at: a version that does not run has its line above."""
+    from crema.cli.figure_cells import figure, number, wanted
+
+    rows: list[tuple[str, ...]] = []
+    for row in [*document["tiers"], *document["models"]]:
+        if not row.get("figures"):
+            continue
+        is_model = "model" in row
+        rows.append(
+            (
+                row["state"].upper(),
+                f"{row['model']}@{row['version']}" if is_model else row["tier"],
+                f"ready {row['ready']}/{row['replicas']}",
+                f"offered {number(figure(row, 'offered_per_s'))}/s",
+                f"accepted {number(figure(row, 'accepted_per_s'))}/s",
+                f"refused {number(figure(row, 'refused_per_s'))}/s",
+                f"p50 {number(figure(row, 'p50_ms'))} ms",
+                f"p99 {number(figure(row, 'p99_ms'))} ms",
+                f"batch {number(figure(row, 'batch_size'))}" if is_model else "",
+                f"wanted {wanted(row)}" if is_model or "wanted" in row else "",
+                row.get("why") or "",
+            )
+        )
+    return rows
