@@ -158,13 +158,13 @@ async def run_load(
         sampling = asyncio.create_task(_sampled(cpu, scenario.phases, started))
         watching = asyncio.create_task(_watched(scenario, senders, started, watch))
         stop = asyncio.create_task(_stopped(senders, stopping))
+        is_whole = False
         try:
             await asyncio.gather(*(sender.until_ended() for sender in senders))
+            is_whole = stopping is None or not stopping.is_set()
         finally:
-            for task in (watching, stop):
+            for task in (watching, stop) if is_whole else (watching, stop, sampling):
                 task.cancel()
-            if stopping is not None and stopping.is_set():
-                sampling.cancel()
             await asyncio.wait([sampling, watching, stop])
     samples: list[tuple[CpuSample, CpuSample] | None] = [None] * len(scenario.phases)
     if not sampling.cancelled():
@@ -183,7 +183,7 @@ async def run_load(
         samples,
         cpu.source,
         cpu.missing,
-        is_cut_short=stopping is not None and stopping.is_set(),
+        is_cut_short=not is_whole,
     )
 
 

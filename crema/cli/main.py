@@ -40,6 +40,10 @@ VERBS: Final[dict[str, Verb]] = {
     "bench": Verb(
         "Measure a package: t(n), memory, and what its manifest should say.", "crema bench tags@3.1"
     ),
+    "loadtest": Verb(
+        "Send photos at a given rate, and report latency, goodput and the knee.",
+        "crema loadtest --rate 50 --duration 30s",
+    ),
     "keys": Verb(
         "Make, list and revoke the API keys of a cluster.", "crema keys new --name app --scopes infer"
     ),
