@@ -9,9 +9,12 @@ from html import escape
 from typing import Final
 
 WIDTH: Final = 760
+BARS_WIDTH: Final = 400
 HEIGHT: Final = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 30, 44
 _MOST_TICKS: Final = 6
+_MOST_NAMES: Final = 16
+_WIDEST_BAR: Final = 40.0
 Point = tuple[float, float | None]
 
 
@@ -39,7 +42,30 @@ class _Scale:
         self._begin, self._length = begin, end - begin
 
     def __call__(self, value: float) -> float:
-        return self._begin + (value - self.least) / (self.most - self.least) * self._length
+        return self._begin + self._part(value) * self._length
+
+    def _part(self, value: float) -> float:
+        return (value - self.least) / (self.most - self.least)
+
+    def ticks(self) -> list[float]:
+        return ticks(self.least, self.most)
+
+
+class _LogScale(_Scale):
+    """Equal factors are equal lengths: what is quick and what is slow can both be read."""
+
+    def __init__(self, least: float, most: float, begin: float, end: float) -> None:
+        least = 10.0 ** math.floor(math.log10(max(least, most / 1e6, 1e-6)))
+        super().__init__(least, max(most, least * 10), begin, end)
+
+    def _part(self, value: float) -> float:
+        return math.log(max(value, self.least) / self.least) / math.log(self.most / self.least)
+
+    def ticks(self) -> list[float]:
+        first = round(math.log10(self.least))
+        factors = (1, 2, 5) if self.most / self.least <= 1000 else (1,)
+        found = [factor * 10.0**power for power in range(first, first + 9) for factor in factors]
+        return [tick for tick in found if tick <= self.most * (1 + 1e-9)]
 
 
 def ticks(least: float, most: float) -> list[float]:
@@ -54,15 +80,32 @@ def ticks(least: float, most: float) -> list[float]:
 
 
 def plot(
-    title: str, x_label: str, y_label: str, lines: Sequence[Line], marks: Sequence[Mark] = (), *, dots: bool = False
-) -> str:  # fmt: skip
-    """One figure. Heights begin at 0; `dots` shows every point beside its line."""
+    title: str,
+    x_label: str,
+    y_label: str,
+    lines: Sequence[Line],
+    marks: Sequence[Mark] = (),
+    *,
+    dots: bool = False,
+    is_log: bool = False,
+    x_names: Sequence[tuple[float, str]] = (),
+) -> str:
+    """One figure. Heights begin at 0, unless equal factors are to be equal heights (`is_log`). `dots` shows every point beside
+    its line; `x_names` are (place, text) to stand along the horizontal axis instead of numbers."""
     places = [x for line in lines for x, _ in line.points] + [m.x for m in marks if m.x is not None]
     heights = [y for line in lines for _, y in line.points if y is not None]
     heights += [mark.y for mark in marks if mark.y is not None]
     x_of = _Scale(min(places, default=0.0), max(places, default=1.0), _LEFT, WIDTH - _RIGHT)
-    y_of = _Scale(0.0, max(heights, default=1.0) * 1.05, HEIGHT - _BOTTOM, _TOP)
-    drawn = _axes(x_of, y_of, x_label, y_label)
+    most, bottom = max(heights, default=1.0), HEIGHT - _BOTTOM
+    if is_log:
+        above_0 = [height for height in heights if height > 0]
+        y_of: _Scale = _LogScale(min(above_0, default=1.0), most * 1.2, bottom, _TOP)
+    else:
+        y_of = _Scale(0.0, most * 1.05, bottom, _TOP)
+    named = x_names or [(tick, _number(tick)) for tick in x_of.ticks()]
+    drawn = _axes(
+        [(x_of(x), name) for x, name in named if x_of.least <= x <= x_of.most], y_of, x_label, y_label
+    )
     for mark in marks:
         drawn.append(_mark(mark, x_of, y_of))
     for line in lines:
@@ -73,43 +116,45 @@ def plot(
 def bars(title: str, x_label: str, y_label: str, heights: Sequence[tuple[str, float]], kind: str) -> str:
     """One bar for each name."""
     y_of = _Scale(0.0, max((height for _, height in heights), default=1.0) * 1.05, HEIGHT - _BOTTOM, _TOP)
-    drawn = _axes(None, y_of, x_label, y_label)
-    room = (WIDTH - _LEFT - _RIGHT) / max(1, len(heights))
-    every = math.ceil(len(heights) / 32)
-    for number, (name, height) in enumerate(heights):
-        x, top = _LEFT + number * room, y_of(height)
+    room = (BARS_WIDTH - _LEFT - _RIGHT) / max(1, len(heights))
+    width, every = min(_WIDEST_BAR, room * 0.8), math.ceil(len(heights) / _MOST_NAMES)
+    middles = [_LEFT + (number + 0.5) * room for number in range(len(heights))]
+    named = [(x, name) for x, (name, _) in zip(middles, heights, strict=True)]
+    drawn = _axes(named[::every], y_of, x_label, y_label, BARS_WIDTH)
+    for x, (name, height) in zip(middles, heights, strict=True):
+        top = y_of(height)
         drawn.append(
-            f'<rect class="{kind} bar" x="{x + room * 0.1:.1f}" y="{top:.1f}" width="{room * 0.8:.1f}" '
+            f'<rect class="{kind} bar" x="{x - width / 2:.1f}" y="{top:.1f}" width="{width:.1f}" '
             f'height="{HEIGHT - _BOTTOM - top:.1f}"><title>{escape(name)}: {_number(height)}</title></rect>'
         )
-        if number % every == 0:
-            drawn.append(_text(x + room / 2, HEIGHT - _BOTTOM + 16, name, "middle"))
-    return _figure(title, drawn, [])
+    return _figure(title, drawn, width=BARS_WIDTH)
 
 
-def _figure(title: str, drawn: Sequence[str], legend: Sequence[tuple[str, str]]) -> str:
-    x, keys = float(WIDTH - _RIGHT), []
+def _figure(
+    title: str, drawn: Sequence[str], legend: Sequence[tuple[str, str]] = (), width: int = WIDTH
+) -> str:
+    x, keys = float(width - _RIGHT), []
     for name, kind in reversed(legend):
         x -= 7 * len(name) + 26
         keys.append(
             f'<line class="{kind}" x1="{x:.0f}" y1="14" x2="{x + 16:.0f}" y2="14"/>{_text(x + 20, 18, name, "start")}'
         )
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f'<svg viewBox="0 0 {width} {HEIGHT}" role="img" aria-label="{escape(title)}">'
         f'<text class="title" x="{_LEFT}" y="18">{escape(title)}</text>{"".join(keys)}{"".join(drawn)}</svg>'
     )
 
 
-def _axes(x_of: _Scale | None, y_of: _Scale, x_label: str, y_label: str) -> list[str]:
-    bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
+def _axes(
+    named: Sequence[tuple[float, str]], y_of: _Scale, x_label: str, y_label: str, width: int = WIDTH
+) -> list[str]:
+    bottom, right = HEIGHT - _BOTTOM, width - _RIGHT
     drawn = []
-    for tick in ticks(y_of.least, y_of.most):
+    for tick in y_of.ticks():
         y = y_of(tick)
         drawn.append(f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
         drawn.append(_text(_LEFT - 6, y + 4, _number(tick), "end"))
-    if x_of is not None:
-        for tick in ticks(x_of.least, x_of.most):
-            drawn.append(_text(x_of(tick), bottom + 16, _number(tick), "middle"))
+    drawn += [_text(x, bottom + 16, name, "middle") for x, name in named]
     drawn.append(f'<line class="axis" x1="{_LEFT}" y1="{bottom}" x2="{right}" y2="{bottom}"/>')
     drawn.append(_text((_LEFT + right) / 2, HEIGHT - 8, x_label, "middle"))
     middle = (_TOP + bottom) / 2
@@ -140,12 +185,12 @@ def _mark(mark: Mark, x_of: _Scale, y_of: _Scale) -> str:
     if mark.y is not None:
         y = y_of(mark.y)
         return f'<line class="mark" x1="{_LEFT}" y1="{y:.1f}" x2="{WIDTH - _RIGHT}" y2="{y:.1f}"/>' + _text(
-            WIDTH - _RIGHT, y - 4, mark.name, "end"
+            _LEFT + 6, y - 4, mark.name, "start"
         )
     x = x_of(mark.x or 0.0)
     anchor = "end" if x > WIDTH * 0.75 else "start"
     return f'<line class="mark" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{HEIGHT - _BOTTOM}"/>' + _text(
-        x + (-5 if anchor == "end" else 5), _TOP + 12, mark.name, anchor
+        x + (-5 if anchor == "end" else 5), HEIGHT - _BOTTOM - 6, mark.name, anchor
     )
 
 

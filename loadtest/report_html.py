@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any, Final
 
+from loadtest.figures import KINDS
 from loadtest.plot import Line, Mark, bars, plot
 from loadtest.report_words import code_words, knee_words, ms, percent
 
@@ -27,6 +29,7 @@ ul.said li.missed { border-color: var(--failed); }
 svg { width: 100%; height: auto; margin: .5rem 0; } svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
 svg text.title { font-size: 13px; font-weight: 600; fill: var(--ink); }
 svg .grid { stroke: var(--rule); } svg .axis { stroke: var(--soft); } svg .mark { stroke: var(--soft); stroke-dasharray: 5 4; }
+div.small { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 0 1rem; }
 svg path, svg line { fill: none; stroke-width: 1.6; } svg .dot { stroke: none; } svg .bar { stroke: none; }
 """ + "\n".join(
     f"svg .{kind} {{ stroke: var(--{kind}); }} svg .{kind}.dot, svg .{kind}.bar {{ fill: var(--{kind}); }}"
@@ -126,9 +129,9 @@ def _plots(report: dict[str, Any]) -> Iterable[str]:
             Line(name, name, [(step["offered_per_s"], step["latency_ms"][name]) for step in steps])
             for name in ("p50", "p99")
         ]
-        yield plot("Latency", "offered, calls a second", "ms", latency, [slo, *marks], dots=True)
+        yield plot("Latency", "offered, calls a second", "ms", latency, [slo, *marks], dots=True, is_log=True)
     yield "<h2>Over time</h2>"
-    seconds = report["seconds"]
+    seconds = _without_gaps(report["seconds"])
     rates = [
         Line(name, kind, [(each["at_s"], sum(each["counts"][k] for k in kinds) / each["seconds"]) for each in seconds])
         for name, kind, kinds in (
@@ -144,11 +147,32 @@ def _plots(report: dict[str, Any]) -> Iterable[str]:
     latencies = [
         Line(name, name, [(each["at_s"], each[f"{name}_ms"]) for each in seconds]) for name in ("p50", "p99")
     ]
-    yield plot("Latency by when calls were due", "seconds from the start", "ms", latencies, [slo])
-    yield "<h2>Latency of all answers</h2>"
     yield plot(
-        "So many of a hundred answers came within", "percent", "ms", [Line("latency", "p50", report["curve"])], [slo]
+        "Latency by when calls were due", "seconds from the start", "ms", latencies, [slo], is_log=True
+    )
+    yield "<h2>Latency of all answers</h2>"
+    curve = Line("latency", "p50", [(_nines(share), latency) for share, latency in report["curve"]])
+    yield plot(
+        "So many of a hundred answers came within", "percent", "ms", [curve], [slo], is_log=True,
+        x_names=[(_nines(share), f"{share:g}") for share in (0, 50, 90, 95, 99, 99.9, 99.99)],
     )  # fmt: skip
+
+
+def _nines(share: float) -> float:
+    """Where a percentile stands: 90, 99 and 99.9 at equal distances, the longest of all one further."""
+    return 5.0 if share >= 100 else -math.log10(1 - share / 100)
+
+
+def _without_gaps(seconds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With the stretches in which no call was due, such as pauses between steps."""
+    if not seconds:
+        return []
+    length = seconds[0]["seconds"]
+    there = {round(each["at_s"] / length): each for each in seconds}
+    none = {"seconds": length, "counts": dict.fromkeys(KINDS, 0), "good": 0, "p50_ms": None, "p99_ms": None}
+    return [
+        there.get(number) or {"at_s": number * length, **none} for number in range(min(there), max(there) + 1)
+    ]
 
 
 def _row(name: str, of: dict[str, Any]) -> list[str]:
@@ -189,12 +213,13 @@ def _models(models: Sequence[dict[str, Any]]) -> Iterable[str]:
             for model in models
         ],
     )
+    drawn = []
     for model in models:
-        if model["batch_sizes"]:
-            sizes = [(str(size), float(count)) for size, count in model["batch_sizes"]]
-            yield bars(
-                f"Batch sizes of {model['model']}", "items in the batch", "items in such batches", sizes, "p50"
-            )  # fmt: skip
+        counts = dict(model["batch_sizes"])
+        sizes = [(str(size), float(counts.get(size, 0))) for size in range(1, max(counts, default=0) + 1)]
+        if sizes:
+            drawn.append(bars(f"Batches of {model['model']}", "items in the batch", "items", sizes, "p50"))
+    yield f'<div class="small">{"".join(drawn)}</div>'
 
 
 def _codes(codes: dict[str, int]) -> Iterable[str]:
