@@ -117,7 +117,7 @@ def bars(title: str, x_label: str, y_label: str, heights: Sequence[tuple[str, fl
     """One bar for each name."""
     y_of = _Scale(0.0, max((height for _, height in heights), default=1.0) * 1.05, HEIGHT - _BOTTOM, _TOP)
     room = (BARS_WIDTH - _LEFT - _RIGHT) / max(1, len(heights))
-    width, every = min(_WIDEST_BAR, room * 0.8), math.ceil(len(heights) / _MOST_NAMES)
+    width, every = min(_WIDEST_BAR, room * 0.8), max(1, math.ceil(len(heights) / _MOST_NAMES))
     middles = [_LEFT + (number + 0.5) * room for number in range(len(heights))]
     named = [(x, name) for x, (name, _) in zip(middles, heights, strict=True)]
     drawn = _axes(named[::every], y_of, x_label, y_label, BARS_WIDTH)

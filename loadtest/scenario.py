@@ -73,8 +73,8 @@ class ScenarioError(SourceError):
 def _selector(written: str) -> str:
     try:
         parse_selector(written)
-    except ValueError as error:
-        raise refuse(str(error)) from None
+    except ValueError:
+        raise refuse("is not a selector") from None
     return written
 
 
@@ -301,7 +301,8 @@ def _odd_phase(source: YamlSource, at: Location, phase: dict[str, Any], folder: 
         try:
             read_trace(folder / written)
         except TraceError as error:
-            yield odd("trace", str(error), "trace: calls.csv")
+            what, _, hint = str(error).rpartition("\n")
+            yield source.mistake((*at, "trace"), what, hint=hint.strip().removeprefix("try: "))
 
 
 def _odd_photo(source: YamlSource, at: Location, photo: dict[str, Any], folder: Path) -> Iterator[Mistake]:

@@ -44,7 +44,7 @@ def plan_of(path: Path | None, options: Mapping[str, Any]) -> Scenario:
     try:
         plan = load_scenario(path)
     except ScenarioError as error:
-        raise click.ClickException(f"{path} has mistakes\n{error}") from None
+        raise click.UsageError(f"{path} has mistakes\n{error}") from None
     if options["slo"] is not None:
         plan = replace(plan, slo_s=options["slo"])
     if options["slo_percent"] is not None:
