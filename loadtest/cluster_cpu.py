@@ -1,15 +1,15 @@
 """ClusterCpu: what the processes of a cluster have used of CPU time, from the kernel or from their metrics.
 
 On this machine it asks the kernel about every process that the supervisor shows, workers and decoders included. Of a cluster
-elsewhere it reads `process_cpu_seconds_total` on the operations listeners it is told.
+elsewhere it reads `process_cpu_seconds_total` on the listeners that it is told of.
 """
 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
-import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -92,39 +92,67 @@ class LocalCpu(ClusterCpu):
 
 
 class MetricsCpu(ClusterCpu):
-    """The tiers at `urls`, by their metrics. `key` opens them where they ask for one."""
+    """The tiers by their metrics: those whose operations listeners are named, and those that a coordinator's tells of (`/sd`).
+
+    `key` opens the named ones where they ask for one; it is shown to no other.
+    """
 
     def __init__(self, urls: Sequence[str], key: str | None = None) -> None:
-        self._urls = list(urls)
+        self._urls = [url.rstrip("/") for url in urls]
         self._key = key
-        self.source = f"{METRIC} of {', '.join(self._urls)}"
+        self._last: dict[tuple[str, str], float] = {}
+        self.source = f"{METRIC} of {', '.join(self._urls)} and of the tiers that they tell of"
 
     def sample(self) -> CpuSample | None:
-        """A listener that does not answer is left out, and `missing` names it."""
-        seconds, failed = {}, []
-        for url in self._urls:
-            found = self._read(url)
-            if found is None:
+        """A replica that has gone since the first look still counts with what it had used at the last one; a listener that has
+        never answered is left out, and `missing` names it."""
+        failed = []
+        for tier, url in self._targets():
+            text = self._ask(f"{url}/metrics", url in self._urls)
+            values = _LINE.findall(text or "")
+            if values:
+                self._last[tier, url] = max(sum(map(float, values)), self._last.get((tier, url), 0.0))
+            elif (tier, url) not in self._last:
                 failed.append(url)
-            else:
-                seconds[url] = found
         if failed:
-            self.missing = (
-                f"{', '.join(failed)} did not answer with {METRIC}; name an operations listener of crema"
-            )
+            self.missing = f"{', '.join(failed)} did not answer with {METRIC}; name operations listeners that this machine reaches"
+        seconds: dict[str, float] = {}
+        for (tier, _), used in self._last.items():
+            seconds[tier] = seconds.get(tier, 0.0) + used
         return CpuSample(monotonic(), seconds) if seconds else None
 
-    def _read(self, url: str) -> float | None:
-        request = urllib.request.Request(f"{url.rstrip('/')}/metrics")
-        if self._key is not None:
-            request.add_header("Authorization", f"Bearer {self._key}")
+    def _targets(self) -> list[tuple[str, str]]:
+        """(tier or model, where it answers), each address once."""
+        found: dict[str, str] = {}
+        for url in self._urls:
+            for tier, told in _told(self._ask(f"{url}/sd", True)):
+                found.setdefault(told, tier)
+            found.setdefault(url, url)
+        return [(tier, url) for url, tier in found.items()]
+
+    def _ask(self, url: str, shows_key: bool) -> str | None:
         try:
+            request = urllib.request.Request(url)
+            if self._key is not None and shows_key:
+                request.add_header("Authorization", f"Bearer {self._key}")
             with urllib.request.urlopen(request, timeout=_PATIENCE_S) as response:
-                text = response.read(_MAX_BYTES).decode("utf-8", "replace")
+                answered: bytes = response.read(_MAX_BYTES)
         except (OSError, ValueError, http.client.HTTPException):
             return None
-        values = _LINE.findall(text)
-        return sum(map(float, values)) if values else None
+        return answered.decode("utf-8", "replace")
+
+
+def _told(text: str | None) -> list[tuple[str, str]]:
+    """(tier or model, URL) of every target of a service discovery; nothing of what is none."""
+    try:
+        groups = json.loads(text or "")
+        return [
+            (str(group["labels"].get("model") or group["labels"]["tier"]), f"http://{target}")
+            for group in groups
+            for target in group["targets"]
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []
 
 
 def cpu_seconds(pid: int) -> float | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -55,33 +57,86 @@ def test_where_nothing_is_known_it_says_what_to_do() -> None:
     assert "--operations" in NoCpu("name them: --operations URL").missing
 
 
+class Listeners:
+    """A coordinator's operations listener that asks for a key, and a minion's that does not."""
+
+    def __init__(self) -> None:
+        self.coordinator, self.minion = "", ""
+        self.used: dict[str, float | None] = {"coordinator": 12.5, "minion": 30.0}
+        self.targets: Any = []
+        self.keys: list[tuple[str, str | None]] = []
+
+
 @pytest.fixture
-def listener() -> Iterator[str]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            text = b"# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 12.5\n"
-            self.send_response(200 if self.headers["Authorization"] == "Bearer k" else 401)
-            self.end_headers()
-            self.wfile.write(text if self.headers["Authorization"] == "Bearer k" else b"")
+def listeners() -> Iterator[Listeners]:
+    told = Listeners()
 
-        def log_message(self, *args: object) -> None:
-            pass
+    def handler(tier: str) -> type[http.server.BaseHTTPRequestHandler]:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                key = self.headers["Authorization"]
+                told.keys.append((tier, key))
+                used = told.used[tier]
+                text = f"# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total {used}\n"
+                is_let_in = used is not None and (tier == "minion" or key == "Bearer k")
+                self.send_response(200 if is_let_in else 401)
+                self.end_headers()
+                if is_let_in:
+                    self.wfile.write((json.dumps(told.targets) if self.path == "/sd" else text).encode())
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+            def log_message(self, *args: object) -> None:
+                pass
+
+        return Handler
+
+    with contextlib.ExitStack() as stack:
+        for tier in ("coordinator", "minion"):
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler(tier))
+            stack.callback(server.server_close)
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            setattr(told, tier, f"http://127.0.0.1:{server.server_address[1]}")
+        yield told
 
 
-def test_listeners_tell_what_their_tier_has_used(listener: str) -> None:
-    sample = MetricsCpu([listener], "k").sample()
-    assert sample is not None and sample.seconds == {listener: 12.5}
+def test_a_listener_tells_what_its_tier_has_used(listeners: Listeners) -> None:
+    sample = MetricsCpu([listeners.coordinator], "k").sample()
+    assert sample is not None and sample.seconds == {listeners.coordinator: 12.5}
 
 
-def test_a_listener_that_does_not_answer_so_is_named(listener: str) -> None:
-    cpu = MetricsCpu([listener], None)
+def test_the_tiers_that_a_coordinator_tells_of_are_asked_too_and_shown_no_key(listeners: Listeners) -> None:
+    listeners.targets = [
+        {"targets": [listeners.coordinator.removeprefix("http://")], "labels": {"tier": "coordinator"}},
+        {
+            "targets": [listeners.minion.removeprefix("http://")],
+            "labels": {"tier": "minion", "model": "tags"},
+        },
+    ]
+    sample = MetricsCpu([listeners.coordinator], "k").sample()
+    assert sample is not None and sample.seconds == {"coordinator": 12.5, "tags": 30.0}
+    assert {key for tier, key in listeners.keys if tier == "minion"} == {None}
+
+
+def test_a_replica_that_has_gone_keeps_what_it_had_used(listeners: Listeners) -> None:
+    cpu = MetricsCpu([listeners.coordinator, listeners.minion], "k")
+    before = cpu.sample()
+    listeners.used = {"coordinator": 13.0, "minion": None}
+    after = cpu.sample()
+    assert before is not None and after is not None
+    assert after.since(before) == {listeners.coordinator: 0.5, listeners.minion: 0.0}
+    assert cpu.missing == ""
+
+
+def test_a_listener_that_does_not_answer_so_is_named(listeners: Listeners) -> None:
+    cpu = MetricsCpu([listeners.coordinator], None)
     assert cpu.sample() is None
-    assert listener in cpu.missing
+    assert listeners.coordinator in cpu.missing
+
+
+@pytest.mark.parametrize("targets", [None, 3, {"targets": []}, [{"targets": ["a:1"]}], ["a"]])
+def test_what_is_no_list_of_targets_is_passed_over(listeners: Listeners, targets: Any) -> None:
+    listeners.targets = targets
+    sample = MetricsCpu([listeners.coordinator], "k").sample()
+    assert sample is not None and set(sample.seconds) == {listeners.coordinator}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from crema.cli.load_plan import plan_of
@@ -182,7 +183,7 @@ def test_the_report_as_lines_is_the_stored_one() -> None:
 
 def shown_report() -> str:
     report = build(load_run(is_cut_short=True), price_per_hour=0.9)
-    return "\n".join(report_lines(report, ["p99>500ms: it is 900 ms"])) + "\n"
+    return click.unstyle("\n".join(report_lines(report, ["p99>500ms: it is 900 ms"]))) + "\n"
 
 
 def test_progress_is_one_line_with_what_is_worth_saying() -> None:
