@@ -70,7 +70,7 @@ def test_two_senders_share_a_run_and_operations_listeners_tell_cpu_time(cluster:
     )
     assert report["generator"]["processes"] == 2
     assert report["total"]["offered"] == 20
-    assert set(report["total"]["cpu_s"]) == {cluster.operations_url}
+    assert sum(report["total"]["cpu_s"].values()) > 0
     assert "process_cpu_seconds_total" in report["cpu_source"]
 
 
