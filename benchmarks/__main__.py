@@ -28,6 +28,7 @@ ALL = (
     "overload",
     "routing",
     "fair_shares",
+    "loadtest_rate",
 )
 
 
