@@ -309,9 +309,10 @@ class _Sender:
 async def _sender(orders: Orders) -> AsyncIterator[_Sender]:
     # in a session of its own, so that Ctrl-C is for us alone and the sender still says what it has counted
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "loadtest.sender_process",
+        # -P: what happens to lie in the working directory is not what is meant
+        sys.executable, "-P", "-m", "loadtest.sender_process",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE_BYTES, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))},
     )  # fmt: skip
     sender = _Sender(process)
     try:

@@ -16,6 +16,7 @@ from loadtest.scenario import PhotoKind
 MAX_BYTES: Final = 1 << 30
 _DRAWN_PIXELS: Final = 4_000_000
 _MOST_DRAWN, _FEWEST_DRAWN = 16, 2
+_NONE: Final = "there are no photos (.jpg, .png, .webp, .gif by their names) in a folder that was named\n  name another one, or the photos themselves"
 
 
 class PhotosError(Exception):
@@ -47,10 +48,14 @@ def drawn_count(width: int, height: int) -> int:
 def prepare(
     kinds: Iterable[PhotoKind], folder: Path, seed: int, tell: Callable[[str], None]
 ) -> list[PhotoFiles]:
-    """Draw what is to be drawn into `folder`; say where all photos lie. `tell` hears what is being waited for."""
+    """Draw what is to be drawn into `folder`; say where all photos lie. `tell` hears what is being waited for.
+
+    Raises PhotosError when a kind has none."""
     prepared = []
     for kind in kinds:
         paths = [str(path.absolute()) for path in kind.files]
+        if not paths and kind.draw is None:
+            raise PhotosError(_NONE)
         if kind.draw is not None:
             from loadtest.drawn_photo import draw_photo
 
@@ -70,7 +75,7 @@ class PhotoStock:
 
     def __init__(self, kinds: Sequence[tuple[float, Sequence[bytes]]]) -> None:
         if not kinds or not all(photos for _, photos in kinds):
-            raise PhotosError("there are no photos to send\n  name a folder: --photos FOLDER")
+            raise PhotosError(_NONE)
         self._photos = [tuple(photos) for _, photos in kinds]
         total = sum(weight for weight, _ in kinds)
         self._below = [below / total for below in accumulate(weight for weight, _ in kinds)][:-1]

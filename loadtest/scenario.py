@@ -189,7 +189,8 @@ def resolve(config: ScenarioConfig, folder: Path) -> Scenario:
         phases += _resolved(phase, config, folder, number)
     if config.warmup_s:
         first = phases[0]
-        rate = first.rate
+        # a ramp may begin at nothing
+        rate = first.rate or first.to_rate or 1.0
         phases.insert(0, Phase("warm-up", config.warmup_s, rate, query=first.query, is_counted=False))
     photos = tuple(_kind(photo, folder) for photo in config.photos) or (PhotoKind(1.0, draw=DEFAULT_DRAWN),)
     return Scenario(

@@ -151,9 +151,8 @@ def loadtest(scenario: Path | None, **options: Any) -> int:
     try:
         from crema.cli.load_plan import plan_of
 
-        thresholds = _thresholds(options["fail_if"])
         plan = plan_of(scenario, options)
-        return _run(plan, thresholds, options)
+        return _run(plan, _thresholds(options["fail_if"], plan), options)
     except ImportError as error:
         raise click.ClickException(
             f"{error}\n  `crema loadtest` needs the extra `local`: pip install 'crema[local]'"
@@ -170,13 +169,25 @@ def _check_folder(file: Path | None) -> None:
         )
 
 
-def _thresholds(written: Sequence[str]) -> list[Threshold]:
+def _thresholds(written: Sequence[str], plan: Scenario) -> list[Threshold]:
+    """Before the run, too: what can only be missed is wrong use."""
     from loadtest.threshold import Threshold, ThresholdError
 
     try:
-        return [Threshold.parse(each) for each in written]
+        thresholds = [Threshold.parse(each) for each in written]
     except ThresholdError as error:
         raise click.UsageError(f"--fail-if: {error}") from None
+    names = [phase.name for phase in plan.phases if phase.is_counted]
+    for each in thresholds:
+        if each.phase is not None and each.phase not in names:
+            raise click.UsageError(
+                f"--fail-if: {each.written!r}: there is no phase {each.phase}; there are {', '.join(names)}"
+            )
+        if each.figure == "knee" and not any(phase.is_step for phase in plan.phases):
+            raise click.UsageError(
+                f"--fail-if: {each.written!r}: the knee is looked for among steps; give --steps 0.5,1,2"
+            )
+    return thresholds
 
 
 def _run(plan: Scenario, thresholds: Sequence[Threshold], options: dict[str, Any]) -> int:

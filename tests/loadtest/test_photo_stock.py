@@ -52,6 +52,11 @@ def test_kinds_are_sent_by_their_weights_and_the_photos_of_a_kind_alike() -> Non
     assert counts[b"a"] == pytest.approx(3000, rel=0.1)
 
 
+def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PhotosError, match="name another one"):
+        prepare([PhotoKind(1.0)], tmp_path, 1, lambda text: None)
+
+
 def test_a_photo_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(PhotosError, match=r"gone\.jpg cannot be read"):
         PhotoStock.load([PhotoFiles(1.0, (str(tmp_path / "gone.jpg"),))])

@@ -73,6 +73,12 @@ def test_a_trace_lasts_as_long_as_it_takes_at_its_speed(folder: Path) -> None:
     assert list(replay.moments(1)) == [0.0, 0.5, 1.0, 4.0]
 
 
+def test_the_warm_up_of_a_ramp_that_begins_at_nothing_sends_something(folder: Path) -> None:
+    ramp = "{seconds: 5, rate: 0, to_rate: 20, arrivals: ramp}"
+    warm_up = read(folder, f"warmup_s: 2\nphases: [{ramp}]").phases[0]
+    assert list(warm_up.moments(1))
+
+
 def test_photos_are_of_kinds_with_weights(folder: Path) -> None:
     drawn, found = read(folder, GOOD).photos
     assert (drawn.draw, drawn.weight) == ((640, 480), 3.0)

@@ -73,6 +73,11 @@ def test_options_of_the_judgement_go_before_those_of_the_file(tmp_path: Path) ->
         (["--rate", "5", "--trace", "t"], "leave out --rate"),
         (["--rate", "5", "--models", "tags@@"], "--models: "),
         (["--rate", "5", "--fail-if", "p98>1s"], "--fail-if: 'p98>1s': there is no figure p98"),
+        (["--rate", "5", "--fail-if", "knee<5"], "give --steps 0.5,1,2"),
+        (
+            ["--rate", "5", "--steps", "1,2", "--fail-if", "3x:p99>1s"],
+            "there is no phase 3x; there are 1x, 2x",
+        ),
         (["--rate", "5", "--html", "nowhere/r.html"], "mkdir -p nowhere"),
         (["--rate", "5", "--url", "u", "--cluster", "c"], "give one of them"),
         (["load.yaml", "--rate", "5"], "--rate: the file load.yaml says what is sent"),
