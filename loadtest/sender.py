@@ -113,6 +113,7 @@ class Sender:
         self._photos = photos
         self._paths = [f"{orders.url}/v1/analyze?{urlencode(phase.query, safe=',@')}".rstrip("?") for phase in orders.phases]  # fmt: skip
         self._calls: set[asyncio.Task[None]] = set()
+        self._bug: BaseException | None = None
         self._recent = Tally(orders.slo_s)
         self._looked_at = (monotonic(), time.process_time())
         self._is_stopped = asyncio.Event()
@@ -134,6 +135,8 @@ class Sender:
             await self._send_all(session, started)
             while self._calls:
                 await asyncio.wait(self._calls)
+        if self._bug is not None:
+            raise self._bug
 
     def stop(self) -> None:
         """Send no more; what is on its way is waited for."""
@@ -178,7 +181,15 @@ class Sender:
                     return
             call = loop.create_task(self._call(session, phase, due, due_s, photo))
             self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
+            call.add_done_callback(self._ended)
+
+    def _ended(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        bug = None if call.cancelled() else call.exception()
+        if bug is not None:
+            # a call that is not counted would make every figure a lie
+            self._bug = bug
+            self.stop()
 
     async def _pause(self, seconds: float) -> None:
         if seconds < 0.5:

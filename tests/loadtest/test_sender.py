@@ -191,6 +191,17 @@ async def test_a_stopped_sender_sends_no_more_and_keeps_what_it_has_counted() ->
     assert 1 <= sender.tallies[0].outcomes.counts["ok"] == len(server.photos) < 100
 
 
+async def test_a_bug_of_ours_ends_the_run_instead_of_leaving_calls_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(status: int, raw: bytes) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("loadtest.sender.read_answer", broken)
+    with pytest.raises(KeyError, match="a bug"):
+        await ended(whole, Phase("p", 60.0, 50.0, "constant"))
+
+
 def test_orders_survive_a_way_as_json() -> None:
     given = orders("http://127.0.0.1:1", Phase("a", 1.0, 2.0, query=(("lane", "bulk"),)), number=1, senders=2)
     assert Orders.read(json.loads(json.dumps(given.document()))) == given
