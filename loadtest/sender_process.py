@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import sys
-import threading
 import warnings
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import uvloop
 
@@ -22,6 +22,7 @@ from loadtest.sender import Orders, Progress, Sender
 PROGRESS_EVERY_S: Final = 1.0
 READY: Final = {"ready": True}
 _GARBAGE_AT: Final = 20_000
+_LINE_BYTES: Final = 256 << 20
 
 
 def progress_document(progress: Progress) -> dict[str, Any]:
@@ -37,51 +38,61 @@ def progress_document(progress: Progress) -> dict[str, Any]:
     }
 
 
-async def serve(orders: Orders, photos: PhotoStock, lines: TextIO, out: TextIO) -> None:
-    """Send when told to, and tell what happens."""
-
-    def say(document: dict[str, Any]) -> None:
-        out.write(json.dumps(document, separators=(",", ":")) + "\n")
-        out.flush()
-
-    say(READY)
-    line = await asyncio.to_thread(lines.readline)
-    if not line:
-        return
-    sender = Sender(orders, photos)
-    sending = asyncio.create_task(sender.run(float(json.loads(line)["start"])))
-    loop = asyncio.get_running_loop()
-
-    def stopped() -> None:
-        lines.readline()
-        loop.call_soon_threadsafe(sender.stop)
-
-    # a thread of the pool would keep the process from ending while it reads
-    threading.Thread(target=stopped, daemon=True).start()
-    while not sending.done():
-        await asyncio.wait([sending], timeout=PROGRESS_EVERY_S)
-        say({"progress": progress_document(sender.progress())})
-    sending.result()
-    say({"tallies": [tally.document() for tally in sender.tallies], "cpu_shares": sender.cpu_shares})
-
-
-def main() -> int:
-    """One run."""
-    # aiohttp advises against bodies of bytes over 1 MiB; photos lie in memory anyway
-    warnings.simplefilter("ignore", ResourceWarning)
-    orders = Orders.read(json.loads(sys.stdin.readline()))
+async def serve() -> int:
+    """One run: load, wait for the start, send, tell. → exit status."""
+    orders_and_signs = await standard_input()
+    orders = Orders.read(json.loads(await orders_and_signs.readline()))
     try:
         photos = PhotoStock.load(orders.photos)
     except PhotosError as error:
-        print(json.dumps({"error": str(error)}), flush=True)
+        say({"error": str(error)})
         return 1
     # the photos and the library stay: a search for cycles among them, in the middle of the run, would make calls late
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_AT, 20, 50)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(orders, photos, sys.stdin, sys.stdout))
+    say(READY)
+    line = await orders_and_signs.readline()
+    if not line:
+        return 1
+    sender = Sender(orders, photos)
+    sending = asyncio.create_task(sender.run(float(json.loads(line)["start"])))
+    stopped = asyncio.create_task(orders_and_signs.readline())
+    stopped.add_done_callback(lambda _: sender.stop())
+    while not sending.done():
+        await asyncio.wait([sending], timeout=PROGRESS_EVERY_S)
+        say({"progress": progress_document(sender.progress())})
+    sending.result()
+    say({"tallies": [tally.document() for tally in sender.tallies], "cpu_shares": sender.cpu_shares})
     return 0
+
+
+async def standard_input() -> asyncio.StreamReader:
+    """Line by line, without a thread that would wait for one."""
+    reader = asyncio.StreamReader(limit=_LINE_BYTES)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    return reader
+
+
+def say(document: dict[str, Any]) -> None:
+    """One line."""
+    sys.stdout.write(json.dumps(document, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """The process."""
+    # aiohttp advises against bodies of bytes over 1 MiB; photos lie in memory anyway
+    warnings.simplefilter("ignore", ResourceWarning)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve())
+    except BrokenPipeError:
+        # whoever started us is gone; Python's own flush at the end must not complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

@@ -120,3 +120,6 @@ async def test_senders_end_when_who_started_them_is_killed(photos: list[PhotoFil
             process.kill()
             await process.wait()
         await until(lambda: not any(map(is_alive, senders)), "the senders to end")
+        # the senders' standard error is the command's
+        assert process.stderr is not None
+        assert b"Traceback" not in await process.stderr.read()
