@@ -4,7 +4,7 @@
 
 Against a bare aiohttp server in another process that reads the photo and answers with three models' parts. Each rate is a
 run of its own, open loop, Poisson. A rate is reached when what was due was sent, its p99 at most 10 ms late, with at most
-90 % of a core. CPU per call is the sender's alone (schedstat), so other work on the machine does not count as its.
+90 % of a core. That needs a quiet machine; CPU per call is the sender's alone and does not, so what it allows stands beside it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.fanout import keep_apart
 from benchmarks.measuring import machine, verdict
 from loadtest.bottleneck import CPU_BOUND, LAG_BOUND_S
 from loadtest.cluster_cpu import NoCpu
-from loadtest.load_run import LoadRun, Settings, run_load
+from loadtest.load_run import LoadRun, Settings, mean_bytes, run_load
 from loadtest.photo_stock import PhotoFiles, prepare
 from loadtest.scenario import PhaseConfig, PhotoConfig, ScenarioConfig, resolve
 
@@ -92,18 +92,18 @@ async def at_rate(url: str, photos: list[PhotoFiles], rate: float, seconds: floa
     return await run_load(plan, Settings(url, processes=1), photos, NoCpu(""))
 
 
-def show(rate: float, run: LoadRun) -> bool:
-    """One line; whether the sender kept up."""
+def show(rate: float, run: LoadRun) -> tuple[bool, float]:
+    """One line; whether the sender kept up, and its CPU seconds per call."""
     tally = run.tallies[-1]
-    lag_s, shares = tally.lag.percentile_s(99) or 0.0, run.cpu_shares[0][1:-1]
-    share = sum(shares) / max(1, len(shares))
-    outcomes = tally.outcomes
+    lag_s, seconds = tally.lag.percentile_s(99) or 0.0, run.scenario.seconds
+    call_s = run.cpu_s / sum(each.lag.count for each in run.tallies)
+    share, outcomes = run.cpu_s / seconds, tally.outcomes
     keeps_up = lag_s <= LAG_BOUND_S and share <= CPU_BOUND and outcomes.counts["ok"] == outcomes.offered
     print(
-        f"  {rate:6.0f}/s  CPU {share:4.0%} = {share / rate * 1e6:4.0f} us a call  sent late p99 {lag_s * 1000:7.1f} ms"
+        f"  {rate:6.0f}/s  CPU {call_s * 1e6:4.0f} us a call  sent late p99 {lag_s * 1000:7.1f} ms"
         f"  p50 {(outcomes.answered.percentile_s(50) or 0) * 1000:7.1f} ms  {'kept up' if keeps_up else 'fell behind'}"
     )
-    return keeps_up
+    return keeps_up, call_s
 
 
 def main() -> bool:
@@ -117,25 +117,23 @@ def main() -> bool:
         uvloop.run(serve())
         return True
     print(f"One sender of crema loadtest against a bare aiohttp server; {machine()}")
-    reached = []
-    for size in SIZES:
-        plan = resolve(ScenarioConfig(photos=(PhotoConfig(draw=size),), phases=(PhaseConfig(seconds=1.0, rate=1.0),)), Path())  # fmt: skip
+    met = []
+    for width, height in SIZES:
+        photo = PhotoConfig(draw=(width, height))
+        plan = resolve(ScenarioConfig(photos=(photo,), phases=(PhaseConfig(seconds=1.0, rate=1.0),)), Path())
         with tempfile.TemporaryDirectory() as folder, bare_server() as (pid, url):
             photos = prepare(plan.photos, Path(folder), 1, lambda text: None)
             keep_apart([os.getpid()], [pid])  # the sender is our child, and stays where we are
-            kilobytes = (
-                sum(Path(path).stat().st_size for path in photos[0].paths) / len(photos[0].paths) / 1000
-            )
-            print(f"photos of {size[0]}x{size[1]}, {kilobytes:.0f} kB on average:")
+            print(f"photos of {width}x{height}, {mean_bytes(photos) / 1000:.0f} kB on average:")
             rates = [float(rate) for rate in args.rates.split(",")]
-            kept = [
-                rate for rate in rates if show(rate, asyncio.run(at_rate(url, photos, rate, args.seconds)))
-            ]
-            reached.append(max(kept, default=0.0))
-    met = [
-        verdict(f"calls a second of one sender, photos of {w}x{h}", GOAL_PER_S, rate, "/s", at_least=True)
-        for (w, h), rate in zip(SIZES, reached, strict=True)
-    ]
+            shown = [show(rate, asyncio.run(at_rate(url, photos, rate, args.seconds))) for rate in rates]
+        reached = max(
+            (rate for rate, (keeps_up, _) in zip(rates, shown, strict=True) if keeps_up), default=0.0
+        )
+        name = f"photos of {width}x{height}, calls a second of one sender"
+        # at the lowest rate: it has the least chance to be helped by calls that come together
+        met.append(verdict(f"{name} by its CPU", GOAL_PER_S, CPU_BOUND / shown[0][1], "/s", at_least=True))
+        met.append(verdict(f"{name}, seen", GOAL_PER_S, reached, "/s", at_least=True))
     return all(met)
 
 

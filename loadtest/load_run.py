@@ -12,6 +12,7 @@ import math
 import os
 import resource
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ DEFAULT_GIVE_UP_S: Final = 30.0
 # All senders begin at one moment, which has to lie ahead when the last one hears of it.
 _START_IN_S: Final = 0.3
 _MOST_BINS: Final = 240
+_RECENT_S: Final = 3
 _LINE_BYTES: Final = 256 << 20
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -59,7 +61,7 @@ class Settings:
 
 @dataclass(slots=True)
 class Live:
-    """How a run is going: since it began, and within the last second or so."""
+    """How a run is going: since it began, and within the last three seconds."""
 
     elapsed_s: float
     phase: Phase | None
@@ -86,6 +88,8 @@ class LoadRun:
     """Most that each sender opened."""
     cpu_shares: list[list[float]]
     """Of each sender, second by second, of one core."""
+    cpu_s: float
+    """Of all senders, from start to end."""
     cpu: list[tuple[CpuSample, CpuSample] | None]
     """Of the cluster, at the beginning and the end of each phase; None where it could not be read."""
     cpu_source: str
@@ -180,6 +184,7 @@ async def run_load(
         processes,
         connections,
         [sender.cpu_shares for sender in senders],
+        sum(sender.cpu_s for sender in senders),
         samples,
         cpu.source,
         cpu.missing,
@@ -212,19 +217,23 @@ async def _watched(
     scenario: Scenario, senders: Sequence[_Sender], started: float, watch: Callable[[Live], None]
 ) -> None:
     sent, counts = 0, dict.fromkeys(KINDS, 0)
+    # several seconds, because the senders tell theirs when it suits them: some of ours hear of two, some of none
+    window: deque[tuple[float, list[dict[str, Any]]]] = deque(maxlen=_RECENT_S)
     looked_at = started
     while True:
         await asyncio.sleep(1.0)
-        now = monotonic()
+        now, heard = monotonic(), [each for sender in senders for each in sender.heard()]
+        window.append((now - looked_at, heard))
+        looked_at = now
+        for progress in heard:
+            sent += progress["sent"]
+            for kind in KINDS:
+                counts[kind] += progress["counts"][kind]
         recent, lag, recent_sent = Latencies(), Latencies(), 0
-        for sender in senders:
-            for progress in sender.heard():
-                recent_sent += progress["sent"]
-                for kind in KINDS:
-                    counts[kind] += progress["counts"][kind]
-                recent.merge(Latencies.read(progress["answered"]))
-                lag.merge(Latencies.read(progress["lag"]))
-        sent += recent_sent
+        for progress in (each for _, told in window for each in told):
+            recent_sent += progress["sent"]
+            recent.merge(Latencies.read(progress["answered"]))
+            lag.merge(Latencies.read(progress["lag"]))
         elapsed_s = now - started
         phase = next((each for each in scenario.phases if each.begins_s <= elapsed_s < each.ends_s), None)
         last = [sender.last for sender in senders if sender.last is not None]
@@ -234,14 +243,13 @@ async def _watched(
                 phase=phase,
                 sent=sent,
                 counts=dict(counts),
-                recent_sent_per_s=recent_sent / max(0.001, now - looked_at),
+                recent_sent_per_s=recent_sent / sum(seconds for seconds, _ in window),
                 recent=recent,
                 lag=lag,
                 in_flight=sum(each["in_flight"] for each in last),
                 cpu_share=max((each["cpu_share"] for each in last), default=0.0),
             )
         )
-        looked_at = now
 
 
 # -- a sender's process ------------------------------------------------------------------------------------------------
@@ -254,6 +262,7 @@ class _Sender:
     process: asyncio.subprocess.Process
     tallies: list[Tally] = field(default_factory=list)
     cpu_shares: list[float] = field(default_factory=list)
+    cpu_s: float = 0.0
     last: dict[str, Any] | None = None
     _heard: list[dict[str, Any]] = field(default_factory=list)
 
@@ -279,6 +288,7 @@ class _Sender:
             elif "tallies" in said:
                 self.tallies = [Tally.read(document) for document in said["tallies"]]
                 self.cpu_shares = said["cpu_shares"]
+                self.cpu_s = said["cpu_s"]
 
     def heard(self) -> list[dict[str, Any]]:
         """What it has told of its progress since this was asked last."""

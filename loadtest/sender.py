@@ -108,6 +108,8 @@ class Sender:
         self.tallies = [Tally(orders.slo_s, orders.bin_s) for _ in orders.phases]
         self.cpu_shares: list[float] = []
         """Of one core, for every stretch between two looks at the progress."""
+        self.cpu_s = 0.0
+        """From the start to the end of the run."""
         self.in_flight = 0
         self._orders = orders
         self._photos = photos
@@ -121,7 +123,7 @@ class Sender:
     async def run(self, started: float) -> None:
         """Send everything, the run having started at `started` (`time.monotonic()`, alike in all processes of a machine),
         and return when the last call has ended."""
-        self._looked_at = (monotonic(), time.process_time())
+        self._looked_at = (monotonic(), began := time.process_time())
         headers = {"Content-Type": "application/octet-stream", "Accept": "application/json"}
         if self._orders.key is not None:
             headers["Authorization"] = f"Bearer {self._orders.key}"
@@ -135,6 +137,7 @@ class Sender:
             await self._send_all(session, started)
             while self._calls:
                 await asyncio.wait(self._calls)
+        self.cpu_s = time.process_time() - began
         if self._bug is not None:
             raise self._bug
 

@@ -63,7 +63,13 @@ async def serve() -> int:
         await asyncio.wait([sending], timeout=PROGRESS_EVERY_S)
         say({"progress": progress_document(sender.progress())})
     sending.result()
-    say({"tallies": [tally.document() for tally in sender.tallies], "cpu_shares": sender.cpu_shares})
+    say(
+        {
+            "tallies": [tally.document() for tally in sender.tallies],
+            "cpu_shares": sender.cpu_shares,
+            "cpu_s": sender.cpu_s,
+        }
+    )
     return 0
 
 

@@ -49,7 +49,7 @@ def load_run(**changes: object) -> LoadRun:
         for n in range(len(tallies))
     ]  # fmt: skip
     run = LoadRun(
-        plan, Settings("http://127.0.0.1:8000"), tallies, 2, 500, [[0.3, 0.4], [0.2]], list(cpu), "the kernel", ""
+        plan, Settings("http://127.0.0.1:8000"), tallies, 2, 500, [[0.3, 0.4], [0.2]], 0.9, list(cpu), "the kernel", ""
     )  # fmt: skip
     for name, value in changes.items():
         object.__setattr__(run, name, value)
