@@ -28,6 +28,8 @@ ALL = (
     "overload",
     "routing",
     "fair_shares",
+    "environments",
+    "releases",
     "loadtest_rate",
 )
 

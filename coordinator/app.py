@@ -23,6 +23,7 @@ from coordinator.gate import Gate
 from coordinator.journal import Journal
 from coordinator.keys import Guard, KeyRing
 from coordinator.rights import Rights
+from coordinator.version_figures import figures_route
 from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
 from crema.host.metrics import CONTENT_TYPE, Metrics
 from crema.host.service import Route, Service, health_routes
@@ -41,17 +42,17 @@ FRESH_S: Final = 0.5
 SETTLE_S: Final = 1.0
 
 Address = tuple[str, int]
+ANY_OWN_PORT: Final[Address] = ("127.0.0.1", 0)
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SharedListeners:
-    """What one of several processes is given: two sockets that listen already, and where its own health is asked."""
+    """What one of several processes is given: two sockets that listen already."""
 
     public: socket.socket
     operations: socket.socket
-    http: Address
 
 
 class App:
@@ -75,11 +76,11 @@ class App:
         self.journal = Journal(TIER) if journal is None else journal
         self.is_draining = False
         self._tasks: list[asyncio.Task[None]] = []
-        shares = FairShares(processes)
+        self.keys = ring = KeyRing() if keys is None else keys
+        shares = FairShares(processes, lambda: ring.is_shared)
         self.observer = Observer(self.metrics, self.journal, self.gate, shares)
         rights = Rights(shares, self.directory, self.observer)
         self.api = ApiV1(self.ways, self.gate, self.observer, rights, can_fetch=can_fetch)
-        self.keys = KeyRing() if keys is None else keys
         self.public_guard = Guard(self.keys, hosts, self.observer.turned_away)
         self.operations_guard = Guard(self.keys, hosts)
         self.public = Service(map(self.public_guard.guarded, self.public_routes()), cancels_handlers=True)
@@ -87,8 +88,10 @@ class App:
             map(self.operations_guard.guarded, self.operations_routes()),
             connection_cap=OPERATIONS_CONNECTIONS,
         )
-        self.own = Service(health_routes(self.readiness))
-        """The health of this process alone, where others share its listeners."""
+        own_guard = Guard(KeyRing(), hosts)
+        self.own = Service(map(own_guard.guarded, self.own_routes()))
+        """For who runs this process: its health and its versions' figures, whatever keys are in force and however many
+        processes share the other listeners."""
 
     def public_routes(self) -> list[Route]:
         """What callers reach. Nothing of operations is among it."""
@@ -101,6 +104,10 @@ class App:
             *health_routes(self.readiness),
         ]
 
+    def own_routes(self) -> list[Route]:
+        """What the supervisor reaches."""
+        return [*health_routes(self.own_readiness), figures_route(self.observer.figures)]
+
     async def _show_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """The figures of this process, or of all of them: then once the others have written theirs down."""
         if self.metrics.shared_folder is not None:
@@ -109,11 +116,16 @@ class App:
         return web.Response(body=self.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     async def start(
-        self, listen: Address, operations: Address, *, shared: SharedListeners | None = None
+        self,
+        listen: Address,
+        operations: Address,
+        *,
+        http: Address = ANY_OWN_PORT,
+        shared: SharedListeners | None = None,
     ) -> dict[str, int]:
         """Listen and begin to follow the routing file; returns the ports. Ready once the replicas are connected.
 
-        One of several processes listens on what they have in common (`shared`), and on a port of its own for its health.
+        One of several processes listens on what they have in common (`shared`); `http` is for this process alone.
         """
         self.public_guard.listens_here_only = is_loopback(listen[0])
         self.operations_guard.listens_here_only = is_loopback(operations[0])
@@ -130,9 +142,9 @@ class App:
             ports = {
                 "public": await self.public.start(*listen, listening=shared.public),
                 "operations": await self.operations.start(*operations, listening=shared.operations),
-                "http": await self.own.start(*shared.http),
             }
             self._tasks.append(loop.create_task(self._keep_metrics_fresh()))
+        ports["http"] = await self.own.start(*http)
         return ports
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -148,6 +160,11 @@ class App:
             and all(each["ready"] for each in models.values())
         )
         return is_ready, {"models": models}
+
+    def own_readiness(self) -> tuple[bool, dict[str, Any]]:
+        """The same for who runs this process, with the revision of the routing file that is in force."""
+        is_ready, body = self.readiness()
+        return is_ready, {**body, "revision": self.directory.file_revision}
 
     def is_quiet(self) -> bool:
         """Whether no call is in flight and none came lately."""

@@ -16,6 +16,7 @@ from typing import Final
 
 from crema.host.manifest import read_python
 from crema.host.python_requirement import PythonRequirement
+from envs.clash import base_wishes, clash, package_wishes
 from envs.lock_file import (
     BASE_REQUIREMENTS,
     REQUIREMENTS_NAME,
@@ -33,8 +34,6 @@ DEFAULT_PROFILES: Final = ("cpu", "pypi")
 LOWEST_PYTHON: Final = 11
 """Python 3.11: the lowest that crema's own code runs on, in a model's virtualenv too."""
 NEWEST_PYTHON: Final = 30
-
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 class LockError(Exception):
@@ -135,6 +134,14 @@ def _compile(uv: Path, folder: Path, profile: str, python: str, progress: Progre
             folder,
         )
 
+    def resolves(wish: str) -> bool:
+        (folder / "one.in").write_text(wish, encoding="utf-8")
+        try:
+            compiled("one.in", BASE_REQUIREMENTS.name)
+        except CommandFailed:
+            return False
+        return True
+
     try:
         compiled(REQUIREMENTS_NAME, BASE_REQUIREMENTS.name)
     except CommandFailed as failed:
@@ -143,15 +150,11 @@ def _compile(uv: Path, folder: Path, profile: str, python: str, progress: Progre
                 compiled(REQUIREMENTS_NAME)
             except CommandFailed as alone:
                 raise LockError(_no_resolution(profile, shortened(alone.output), origin.find_links)) from None
-        raise LockError(_clash(folder, shortened(failed.output))) from None
+        raise LockError(clash(package_wishes(folder), shortened(failed.output), resolves)) from None
 
 
 def _names_a_base_wish(said: str) -> bool:
-    return any(f"require {wish}" in said or f"and {wish}" in said for wish in _base_wishes())
-
-
-def _base_wishes() -> list[str]:
-    return wishes(BASE_REQUIREMENTS.read_text(encoding="utf-8"))
+    return any(f"require {wish}" in said or f"and {wish}" in said for wish in base_wishes())
 
 
 def _no_resolution(profile: str, said: str, find_links: tuple[str, ...]) -> str:
@@ -159,36 +162,6 @@ def _no_resolution(profile: str, said: str, find_links: tuple[str, ...]) -> str:
     if profile != PLAIN_PROFILE and not find_links:
         hint += f"; for builds that are not on the package index, set UV_FIND_LINKS or UV_INDEX to where those of {profile} are"
     return f"{profile}: requirements.in has no resolution by itself\n{said}\n  try: {hint}"
-
-
-def _clash(folder: Path, said: str) -> str:
-    """Says which wish of crema's and which of the package's exclude each other."""
-    ours = {project_name(wish): wish for wish in _base_wishes()}
-    theirs = {
-        project_name(wish): wish for wish in wishes((folder / REQUIREMENTS_NAME).read_text(encoding="utf-8"))
-    }
-    sides = []
-    for name, wish in ours.items():
-        if name in theirs:
-            sides.append(
-                f"  the package wants  {theirs[name]}   (its requirements.in)\n  crema needs        {wish}   (envs/base.in)"
-            )
-        elif re.search(rf"\b{re.escape(name)}\b", said):
-            sides.append(f"  a requirement of the package excludes {wish}, which crema needs (envs/base.in)")
-    return "\n".join(
-        [
-            "requirements.in and crema's own envs/base.in exclude each other",
-            *(sides or [f"  crema needs {', '.join(ours.values())} (envs/base.in)"]),
-            said,
-            "  try: a newer version of what holds the package back; crema's bounds are the lowest that its worker runs with",
-        ]
-    )
-
-
-def project_name(wish: str) -> str:
-    """`Foo.Bar[x]>=1` → `foo-bar`: the name as package indexes compare it."""
-    match = _NAME.match(wish)
-    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else wish
 
 
 def _refuse_what_cannot_travel(wanted: str) -> None:

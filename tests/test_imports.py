@@ -37,7 +37,7 @@ def top(module: str) -> str:
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_a_tier_imports_no_other_tier_and_no_starter(tier: str) -> None:
-    others = {*TIERS, "deploy", "envs", "loadtest"} - {tier}
+    others = {*TIERS, "check", "deploy", "envs", "loadtest"} - {tier}
     bad = [
         f"{where}: imports {module}"
         for where, module in imports(tier)
@@ -51,7 +51,7 @@ def test_shared_code_imports_no_tier() -> None:
         f"{where}: imports {module}"
         for where, module in imports("crema")
         if top(module) in TIERS
-        or (top(module) in {"deploy", "envs", "loadtest"} and not where.startswith("crema/cli/"))
+        or (top(module) in {"check", "deploy", "envs", "loadtest"} and not where.startswith("crema/cli/"))
     ]
     assert not bad, "\n".join(bad)
 
@@ -59,9 +59,29 @@ def test_shared_code_imports_no_tier() -> None:
 def test_starters_start_tiers_as_processes_and_do_not_import_them() -> None:
     bad = [
         f"{where}: imports {module}"
-        for folder in ("deploy", "envs")
+        for folder in ("deploy", "envs", "check")
         for where, module in imports(folder)
         if top(module) in TIERS
+    ]
+    assert not bad, "\n".join(bad)
+
+
+def test_the_checklist_starts_nothing_of_the_cluster_s_own() -> None:
+    """It may import crema, crema.host and envs: not deploy, which starts clusters, and no verb."""
+    bad = [
+        f"{where}: imports {module}"
+        for where, module in imports("check")
+        if top(module) in {"deploy", "loadtest"} or module.startswith("crema.cli")
+    ]
+    assert not bad, "\n".join(bad)
+
+
+def test_what_runs_in_a_package_s_environment_imports_only_the_light_ring() -> None:
+    bad = [
+        f"{where}: imports {module}"
+        for file in ("probe_worker.py", "debugging_worker.py")
+        for where, module in imports("check", file)
+        if top(module) not in LIGHT_RING_MAY or module.startswith(("crema.host", "crema.cli"))
     ]
     assert not bad, "\n".join(bad)
 
@@ -80,7 +100,7 @@ def test_the_light_ring_needs_only_the_standard_library_msgpack_and_numpy() -> N
 
 
 def test_pillow_is_imported_only_by_the_preprocessor() -> None:
-    folders = ("crema", "coordinator", "minion", "deploy", "envs")
+    folders = ("crema", "coordinator", "minion", "deploy", "envs", "check")
     bad = [
         f"{where}: imports {module}"
         for folder in folders
@@ -91,12 +111,13 @@ def test_pillow_is_imported_only_by_the_preprocessor() -> None:
 
 
 def test_torch_is_imported_only_by_packages_and_torch_model() -> None:
-    folders = ("crema", "coordinator", "minion", "preprocessor", "deploy", "envs")
+    folders = ("crema", "coordinator", "minion", "preprocessor", "deploy", "envs", "check")
     bad = [
         f"{where}: imports {module}"
         for folder in folders
         for where, module in imports(folder)
-        if top(module) in {"torch", "onnxruntime"} and not where.startswith("crema/torch_model.py")
+        if top(module) in {"torch", "onnxruntime"}
+        and not where.startswith(("crema/torch_model.py", "check/scaffolds/"))
     ]
     assert not bad, "\n".join(bad)
 
@@ -112,7 +133,9 @@ def test_packages_import_nothing_of_crema() -> None:
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
     names = {"utils", "util", "helpers", "helper", "common", "misc", "base", "manager"}
-    folders = ("crema", "coordinator", "minion", "preprocessor", "deploy", "envs", "benchmarks", "tests")
+    folders = (
+        "crema", "coordinator", "minion", "preprocessor", "deploy", "envs", "check", "benchmarks", "tests",
+    )  # fmt: skip
     bad = [
         str(path)
         for folder in folders

@@ -6,10 +6,11 @@ import contextlib
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from crema.cli.package_argument import default_cluster, folder_of
 from crema.cli.table import aligned
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from crema.host.manifest import Manifest
     from deploy.environments import Chosen
     from deploy.gpus import Placement
-
-_DEFAULT_CLUSTER: Final = Path("cluster.yaml")
 
 
 @click.command()
@@ -54,9 +53,8 @@ def bench(package: str, cluster: Path | None, as_json: bool) -> int:
         raise click.ClickException(
             f"{error}\n  `crema bench` needs the extra `local`: pip install 'crema[local]'"
         ) from None
-    if cluster is None and _DEFAULT_CLUSTER.is_file():
-        cluster = _DEFAULT_CLUSTER
-    folder = _folder_of(package, cluster)
+    cluster = cluster or default_cluster()
+    folder = folder_of(package, cluster)
     console = Console() if sys.stdout.isatty() and not as_json else None
     try:
         manifest = load_manifest(folder)
@@ -106,37 +104,6 @@ def bench(package: str, cluster: Path | None, as_json: bool) -> int:
         for line in [*aligned(rows), *_lines(manifest, found, suggestion, stored)]:
             click.echo(line)
     return 0
-
-
-def _folder_of(package: str, cluster: Path | None) -> Path:
-    """The folder that PKG means. An error here ends the command with what to do."""
-    if (path := Path(package)).is_dir():
-        return path
-    name, at, version = package.partition("@")
-    if "/" in package:
-        raise click.UsageError(
-            f"there is no folder {package}; name a package's folder or NAME@VERSION of the cluster's packages"
-        )
-    if cluster is None:
-        raise click.UsageError(
-            f"there is no folder {package} and no cluster.yaml here; name a package's folder, or --cluster FILE"
-        )
-    from crema.host.config import ConfigError, load_cluster
-    from crema.host.packages import find_packages
-
-    try:
-        packages = find_packages(load_cluster(cluster).packages_dir)
-    except ConfigError as error:
-        raise click.ClickException(f"{cluster} has mistakes\n{error}") from None
-    except OSError as error:
-        raise click.ClickException(
-            f"the packages of {cluster} cannot be read: {error}\n  repair `packages` in it, or name a package's folder"
-        ) from None
-    found = packages.find(name, version) if at else packages.newest(name)
-    if found is None:
-        there = ", ".join(each.label for each in packages.all) or "none"
-        raise click.UsageError(f"there is no package {package}; there are: {there}")
-    return found.path
 
 
 def _measured(

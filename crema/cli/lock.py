@@ -6,20 +6,26 @@ from pathlib import Path
 
 import click
 
+from crema.cli.package_argument import default_cluster, folder_of
 from crema.cli.table import aligned
 
 
 @click.command()
-@click.argument("package", metavar="PKG", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("package", metavar="PKG")
 @click.option(
     "--profile",
     "profiles",
     multiple=True,
     help="Lock this profile; may be given again. [default: cpu and pypi]",
 )
+@click.option(
+    "--cluster",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The cluster.yaml whose packages are meant. [default: cluster.yaml here]",
+)
 @click.option("--upgrade", is_flag=True, help="Take the newest versions instead of those that are locked.")
-def lock(package: Path, profiles: tuple[str, ...], upgrade: bool) -> None:
-    """Write requirements.<profile>.lock for the package in the folder PKG.
+def lock(package: str, profiles: tuple[str, ...], cluster: Path | None, upgrade: bool) -> None:
+    """Write requirements.<profile>.lock for PKG: a package's folder, or NAME@VERSION of the cluster's packages.
 
     cpu takes CPU builds from the folder or page in UV_FIND_LINKS (or PIP_FIND_LINKS, or pip's configuration); pypi
     takes the plain package index; any other name (cu130) takes what your uv is configured for.
@@ -32,9 +38,10 @@ def lock(package: Path, profiles: tuple[str, ...], upgrade: bool) -> None:
     from envs.lock_file import LockFile
 
     failed = False
+    folder = folder_of(package, cluster or default_cluster())
     for profile in profiles or DEFAULT_PROFILES:
         try:
-            path = lock_package(package, profile, upgrade=upgrade, progress=_told)
+            path = lock_package(folder, profile, upgrade=upgrade, progress=_told)
         except ManifestError as error:
             raise click.ClickException(f"{package} has no usable manifest\n{error}") from None
         except LockError as error:

@@ -6,6 +6,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong use, 3 partial.
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -27,19 +28,31 @@ class Verb(NamedTuple):
     example: str
 
 
-# `crema.cli.NAME` holds a click command NAME.
+# `crema.cli.NAME` holds a click command NAME; a keyword of Python's has an underscore behind it there.
 VERBS: Final[dict[str, Verb]] = {
     "up": Verb("Start the cluster of a cluster.yaml and serve until Ctrl-C.", "crema up"),
     "analyze": Verb(
         "Send photos to a cluster and show what the models say.", "crema analyze samples/coffee.jpg"
     ),
     "status": Verb("Show every process of the running cluster.", "crema status"),
+    "new": Verb("Write a new package that already passes `crema check`.", "crema new sunsets --kind numpy"),
     "lock": Verb(
         "Pin and hash what a package's requirements.in wants.", "crema lock model_packages/tags/3.1"
     ),
+    "check": Verb("Check a package for handover, one line per step.", "crema check tags@3.1"),
+    "try": Verb("Run a package on a photo, without a server.", "crema try tags@3.1 samples/coffee.jpg"),
+    "diff": Verb("Show how the answers of two versions differ.", "crema diff tags@3.1 tags@3.2 samples"),
     "bench": Verb(
         "Measure a package: t(n), memory, and what its manifest should say.", "crema bench tags@3.1"
     ),
+    "models": Verb("List the models' versions and what each gets of the traffic.", "crema models"),
+    "release": Verb(
+        "Check a package and serve it beside the others, or as a canary.",
+        "crema release model_packages/tags/3.2 --canary 5%",
+    ),
+    "promote": Verb("Make a model's name mean a version that serves.", "crema promote tags@3.2"),
+    "rollback": Verb("Undo a model's last release, promote or retire.", "crema rollback tags"),
+    "retire": Verb("Take a version out of service.", "crema retire tags@3.1"),
     "loadtest": Verb(
         "Send photos at a given rate, and report latency, goodput and the knee.",
         "crema loadtest --rate 50 --duration 30s",
@@ -47,6 +60,7 @@ VERBS: Final[dict[str, Verb]] = {
     "keys": Verb(
         "Make, list and revoke the API keys of a cluster.", "crema keys new --name app --scopes infer"
     ),
+    "doctor": Verb("Say what would keep a cluster from serving here.", "crema doctor"),
     "env": Verb("List, verify and prune the models' virtualenvs.", "crema env list"),
 }
 
@@ -62,7 +76,8 @@ class Verbs(click.Group):
         """Import a verb; None when there is none of that name."""
         if cmd_name not in VERBS:
             return None
-        found = getattr(importlib.import_module(f"crema.cli.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        found = getattr(importlib.import_module(f"crema.cli.{name}"), name)
         return found if isinstance(found, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 COLOURS = {
-    "OK": "green", "READY": "green", "BUILT": "green", "FOUND": "green", "ACTIVE": "green",
+    "OK": "green", "READY": "green", "BUILT": "green", "FOUND": "green", "ACTIVE": "green", "PASSED": "green",
     "FAILED": "red", "ERROR": "red", "REVOKED": "red", "EXPIRED": "red",
     "PARTIAL": "yellow", "DEGRADED": "yellow", "STARTING": "yellow", "RESTART": "yellow", "DRAINING": "yellow",
-    "BUSY": "yellow", "NOTE": "yellow", "WARNING": "yellow",
+    "BUSY": "yellow", "NOTE": "yellow", "SKIPPED": "yellow", "WARNING": "yellow",
 }  # fmt: skip
 STATE_WIDTH = 9
 

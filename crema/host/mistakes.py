@@ -101,7 +101,8 @@ def _translate(
         known = known_keys(source, model, location[:-1], details)
         close = did_you_mean(str(location[-1]), known)
         way_out = close[0] if close else f"one of {', '.join(known)}" if known else "remove it"
-        return source.mistake(location, "there is no such key", hint=way_out)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        return source.mistake(location, f"there is no such key{meant}", hint=way_out)
     if kind == "string_type" and isinstance(details["input"], (bool, int, float)):
         return source.mistake(location, "must be text, in quotes", got=got, hint=_quoted(location, got))
     what, bound = _rule(kind, context)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -55,11 +56,18 @@ def package_files(package_dir: Path) -> Iterator[Path]:
 
 def package_digest(package_dir: Path) -> str:
     """sha256 (hex) over the paths and contents of all of the package's files: the same for equal packages anywhere."""
-    total = hashlib.sha256()
+    total, root = hashlib.sha256(), package_dir.resolve()
     for path in package_files(package_dir):
         name = path.relative_to(package_dir).as_posix().encode("utf-8", "surrogateescape")
-        total.update(len(name).to_bytes(4, "little") + name + file_sha256(path).encode())
+        total.update(len(name).to_bytes(4, "little") + name + _content(path, root).encode())
     return total.hexdigest()
+
+
+def _content(path: Path, root: Path) -> str:
+    """What stands for a file in the digest. Only files inside are read: a pipe or a device never ends."""
+    if path.is_symlink() and not path.resolve().is_relative_to(root):
+        return f"link {path.readlink()}"
+    return file_sha256(path) if path.is_file() else f"mode {stat.S_IFMT(path.lstat().st_mode):o}"
 
 
 def file_sha256(path: Path) -> str:

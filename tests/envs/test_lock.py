@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from crema.host.python_requirement import PythonRequirement
-from envs.lock import LockError, lock_package, lowest_python, project_name, stale_locks
+from envs.clash import project_name
+from envs.lock import LockError, lock_package, lowest_python, stale_locks
 from envs.lock_file import LockFile, LockRefused, lock_path
 
 if TYPE_CHECKING:
@@ -79,12 +80,14 @@ def test_a_clash_with_crema_s_own_wishes_names_both_sides(workshop: Workshop) ->
 
 def test_a_clash_through_a_dependency_names_what_is_excluded(workshop: Workshop) -> None:
     workshop.wheel("numpy", "1.20")
+    workshop.wheel("colours", "1.0")
     workshop.wheel("shapes", "2.0", needs=("numpy<1.24",))
     with pytest.raises(LockError) as caught:
-        workshop.package("tags", "3.1", "shapes\n")
+        workshop.package("tags", "3.1", "colours\nshapes\n")
     said = str(caught.value)
-    assert "a requirement of the package excludes numpy>=1.24, which crema needs (envs/base.in)" in said
-    assert "shapes" in said
+    assert "  the package wants  shapes   (its requirements.in), and that excludes the next line\n" in said
+    assert "  crema needs        numpy>=1.24   (envs/base.in)\n" in said
+    assert "colours" not in said.splitlines()[1]
 
 
 def test_a_wish_that_nobody_offers_is_the_package_s_own_mistake(workshop: Workshop) -> None:

@@ -72,17 +72,17 @@ MISTAKES = {
     "an unknown section": (
         "packages: models",
         "packages: models\nmodel: {}",
-        "cluster.yaml:4:1: model: there is no such key\n  try: models",
+        "cluster.yaml:4:1: model: there is no such key; did you mean models?\n  try: models",
     ),
     "an unknown key of the coordinator": (
         "processes: 1",
         "process: 1",
-        "cluster.yaml:1:71: coordinator.process: there is no such key\n  try: processes",
+        "cluster.yaml:1:71: coordinator.process: there is no such key; did you mean processes?\n  try: processes",
     ),
     "an unknown key of a version": (
         "{replicas: 1, canary: 5%}",
         "{replica: 1}",
-        'cluster.yaml:11:15: models.tags.versions."3.2".replica: there is no such key\n  try: replicas',
+        'cluster.yaml:11:15: models.tags.versions."3.2".replica: there is no such key; did you mean replicas?\n  try: replicas',
     ),
     "a listener without a port": (
         '"127.0.0.1:8000"',

@@ -50,7 +50,10 @@ def test_a_good_section_is_kept_as_it_is_written(tmp_path: Path) -> None:
             'cluster.yaml:1:25: fetch.allow_private[0]: 10.0.0.1/8 has host bits set (got "10.0.0.1/8")\n'
             "  try: 10.1.0.0/16",
         ),
-        ("fetch: {host: 3}", "cluster.yaml:1:9: fetch.host: there is no such key\n  try: hosts"),
+        (
+            "fetch: {host: 3}",
+            "cluster.yaml:1:9: fetch.host: there is no such key; did you mean hosts?\n  try: hosts",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_a_way_out(tmp_path: Path, text: str, told: str) -> None:

@@ -63,12 +63,12 @@ MISTAKES = {
     "a key that is unknown": (
         "slo: {p99_ms: 250}",
         "slo: {p99_ms: 250}\nbatch: 8",
-        "model.yaml:16:1: batch: there is no such key\n  try: batching",
+        "model.yaml:16:1: batch: there is no such key; did you mean batching?\n  try: batching",
     ),
     "an unknown key inside": (
         "batching: {max_size: 8, max_wait_ms: 0, in_flight: 1}",
         "batching: {max_siez: 8}",
-        "model.yaml:14:12: batching.max_siez: there is no such key\n  try: max_size",
+        "model.yaml:14:12: batching.max_siez: there is no such key; did you mean max_size?\n  try: max_size",
     ),
     "an unknown key unlike any other": (
         "slo: {p99_ms: 250}",
@@ -78,7 +78,7 @@ MISTAKES = {
     "an unknown key of an input": (
         "input: {kind: image, size: [224, 160], fit: cover, filter: bilinear}",
         "input: {kind: image, size: [224, 160], filters: bilinear}",
-        "model.yaml:8:40: input.filters: there is no such key\n  try: filter",
+        "model.yaml:8:40: input.filters: there is no such key; did you mean filter?\n  try: filter",
     ),
     "a key given twice": (
         "slo: {p99_ms: 250}",

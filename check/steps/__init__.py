@@ -1,0 +1,1 @@
+"""The steps of the checklist, one file per step or per few related steps."""

@@ -1,0 +1,83 @@
+"""`crema new NAME`: a package that already passes `crema check`, to be made one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from crema.cli.package_argument import default_cluster
+from crema.cli.table import aligned
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--kind",
+    type=click.Choice(["torch", "onnx", "numpy"]),
+    default="torch",
+    show_default=True,
+    help="What the model runs on.",
+)
+@click.option("--version", default="1.0", show_default=True, help="MAJOR.MINOR of the first version.")
+@click.option(
+    "--packages",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of all packages. [default: that of cluster.yaml here, else model_packages]",
+)
+@click.option("--no-lock", is_flag=True, help="Write no lock now; `crema lock` makes it.")
+def new(name: str, kind: str, version: str, packages: Path | None, no_lock: bool) -> int:
+    """Write the package NAME: model, weights, examples, a test for plain pytest, CHANGES.md and a lock.
+
+    It works as it is and imports nothing of crema.
+
+    \b
+    Example: crema new sunsets --kind numpy
+    """
+    try:
+        from check.scaffold import KINDS, ScaffoldRefused, write_scaffold
+    except ImportError as error:
+        raise click.ClickException(
+            f"{error}\n  `crema new` needs the extra `local`: pip install 'crema[local]'"
+        ) from None
+    chosen = next(each for each in KINDS if each == kind)
+    try:
+        folder = write_scaffold(packages or _packages_here(), name, version, chosen)
+    except ScaffoldRefused as error:
+        raise click.UsageError(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"the package could not be written: {error}") from None
+    rows = [["WRITTEN", str(folder), f"{kind} package {name}@{version}"]]
+    is_locked = not no_lock and _locked(folder, rows)
+    rows.append(["NEXT", f"crema {'check' if is_locked else 'lock'} {folder}"])
+    for line in aligned(rows):
+        click.echo(line)
+    return 0
+
+
+def _packages_here() -> Path:
+    """The folder that `packages` in cluster.yaml names. The rest of that file may still wait for this very package."""
+    cluster = default_cluster()
+    if cluster is not None:
+        from crema.host.yaml_source import YamlSource
+
+        data = YamlSource.read(cluster).data
+        if isinstance(data, dict) and isinstance(named := data.get("packages"), str) and named:
+            return Path(named)
+    return Path("model_packages")
+
+
+def _locked(folder: Path, rows: list[list[str]]) -> bool:
+    """Makes the locks that can be made here, with a row for each; whether there is one."""
+    from envs.lock import DEFAULT_PROFILES, LockError, lock_package
+
+    made = False
+    for profile in DEFAULT_PROFILES:
+        try:
+            path = lock_package(folder, profile)
+        except LockError as error:
+            rows.append(["NOTE", f"requirements.{profile}.lock", f"not made: {str(error).splitlines()[0]}"])
+        else:
+            made = True
+            rows.append(["LOCKED", path.name, "pinned and hashed"])
+    return made
