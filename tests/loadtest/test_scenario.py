@@ -111,7 +111,7 @@ phases:
         == """\
 load.yaml:1:1: slo_ms: must be more than 0 (got 0)
   try: slo_ms: 500
-load.yaml:2:1: warmup: there is no such key
+load.yaml:2:1: warmup: there is no such key; did you mean warmup_s?
   try: warmup_s
 load.yaml:3:10: models[0]: is not a selector (got "tags@@")
   try: tags, tags@3, tags@3.1 or tags@candidate
