@@ -31,6 +31,7 @@ ALL = (
     "fair_shares",
     "environments",
     "releases",
+    "loadtest_rate",
 )
 
 

@@ -5,8 +5,9 @@ All give seconds from 0 in ascending order, as many as fit into `seconds`. They 
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 def constant(rate: float, seconds: float) -> Iterator[float]:
@@ -53,3 +54,24 @@ def bursts(
         while now_rate > 0 and (now := now + chance.expovariate(now_rate)) < ends:
             yield now
         began, is_burst = ends, not is_burst
+
+
+def ramp(from_rate: float, to_rate: float, seconds: float, seed: int = 1) -> Iterator[float]:
+    """Poisson, at a rate that goes in a straight line from `from_rate` to `to_rate` per second."""
+    chance = random.Random(seed)
+    # expected so far: from_rate * t + half_slope * t², solved for the t at which the next one is due
+    half_slope = (to_rate - from_rate) / (2 * seconds)
+    expected, most = 0.0, (from_rate + to_rate) / 2 * seconds
+    while (expected := expected + chance.expovariate(1.0)) < most:
+        # in the form that neither divides by a slope of 0 nor loses digits where it is small
+        root = math.sqrt(max(0.0, from_rate * from_rate + 4 * half_slope * expected))
+        if (now := 2 * expected / (from_rate + root)) < seconds:
+            yield now
+
+
+def recorded(moments: Iterable[float], speed: float = 1.0) -> Iterator[float]:
+    """Moments of a trace, from the first one on, `speed` times as fast as they were."""
+    first: float | None = None
+    for moment in moments:
+        first = moment if first is None else first
+        yield (moment - first) / speed

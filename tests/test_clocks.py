@@ -31,6 +31,7 @@ MODULES = {"time", "datetime"}
 MAY = {
     "coordinator/journal.py": "the timestamp of a request's log event",
     "coordinator/keys.py": "the day on which an API key expires",
+    "crema/cli/loadtest.py": "the date at the head of a report",
     "crema/host/audit.py": "the timestamp of a record",
     "crema/host/key_file.py": "when an API key was made, and the day on which it expires",
 }

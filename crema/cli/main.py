@@ -54,6 +54,10 @@ VERBS: Final[dict[str, Verb]] = {
     "promote": Verb("Make a model's name mean a version that serves.", "crema promote tags@3.2"),
     "rollback": Verb("Undo a model's last release, promote or retire.", "crema rollback tags"),
     "retire": Verb("Take a version out of service.", "crema retire tags@3.1"),
+    "loadtest": Verb(
+        "Send photos at a given rate, and report latency, goodput and the knee.",
+        "crema loadtest --rate 50 --duration 30s",
+    ),
     "keys": Verb(
         "Make, list and revoke the API keys of a cluster.", "crema keys new --name app --scopes infer"
     ),

@@ -12,7 +12,7 @@ COLOURS = {
     "OK": "green", "READY": "green", "BUILT": "green", "FOUND": "green", "ACTIVE": "green", "PASSED": "green",
     "FAILED": "red", "ERROR": "red", "REVOKED": "red", "EXPIRED": "red",
     "PARTIAL": "yellow", "DEGRADED": "yellow", "STARTING": "yellow", "RESTART": "yellow", "DRAINING": "yellow",
-    "BUSY": "yellow", "NOTE": "yellow", "SKIPPED": "yellow",
+    "BUSY": "yellow", "NOTE": "yellow", "SKIPPED": "yellow", "WARNING": "yellow",
 }  # fmt: skip
 STATE_WIDTH = 9
 

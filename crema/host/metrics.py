@@ -17,6 +17,8 @@ from typing import Any, Final, Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from crema.host.process_cpu import ProcessCpu
+
 SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 25.0)
 SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 LOAD_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0)
@@ -122,6 +124,7 @@ class Metrics:
         folder = os.environ.get(SHARED_FOLDER_VARIABLE)
         self.shared_folder = Path(folder) if folder else None
         """Where this process and its siblings keep their figures; None: it is alone."""
+        self.registry.register(ProcessCpu())
         for row in TABLE:
             metric: Any
             if row.kind == "counter":
@@ -147,6 +150,7 @@ class Metrics:
         _forget_dead(self.shared_folder)
         together = CollectorRegistry()
         MultiProcessCollector(together, path=str(self.shared_folder))  # type: ignore[no-untyped-call]
+        together.register(ProcessCpu(lambda: _pids(self.shared_folder)))
         return generate_latest(together)
 
 
@@ -155,3 +159,8 @@ def _forget_dead(folder: Path) -> None:
     for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
         if not Path(f"/proc/{pid}").exists():
             mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]
+
+
+def _pids(folder: Path | None) -> set[int]:
+    """Of the processes that keep their figures in the folder and live."""
+    return {int(path.stem.rpartition("_")[2]) for path in (folder or Path()).glob("gauge_live*.db")}

@@ -37,7 +37,9 @@ def imported_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["analyze", "--help"], ["up", "--help"]], ids=" ".join
+    "arguments",
+    [["--help"], ["--version"], ["analyze", "--help"], ["up", "--help"], ["loadtest", "--help"]],
+    ids=" ".join,
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert imported_by(*arguments).isdisjoint(HEAVY)
