@@ -25,7 +25,7 @@ from coordinator.keys import Guard, KeyRing
 from coordinator.rights import Rights
 from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
 from crema.host.metrics import CONTENT_TYPE, Metrics
-from crema.host.service import Route, Service, health_routes
+from crema.host.service import OPEN, Route, Service, health_routes, json_response
 from crema.host.tier import is_loopback
 
 DRAIN_S: Final = 25.0
@@ -39,6 +39,8 @@ OPERATIONS_CONNECTIONS: Final = 32
 LINGER_S: Final = 0.3
 FRESH_S: Final = 0.5
 SETTLE_S: Final = 1.0
+# After this long a coordinator takes calls with what it has, though a model be missing.
+SERVES_AFTER_S: Final = 10.0
 
 Address = tuple[str, int]
 
@@ -74,6 +76,8 @@ class App:
         self.metrics = Metrics()
         self.journal = Journal(TIER) if journal is None else journal
         self.is_draining = False
+        self._started = monotonic()
+        self._has_been_ready = False
         self._tasks: list[asyncio.Task[None]] = []
         shares = FairShares(processes)
         self.observer = Observer(self.metrics, self.journal, self.gate, shares)
@@ -99,7 +103,11 @@ class App:
         return [
             Route("GET", "/metrics", self._show_metrics, "metrics"),
             *health_routes(self.readiness),
+            Route("GET", "/servez", self._show_serving, OPEN),
         ]
+
+    async def _show_serving(self, request: web.BaseRequest) -> web.StreamResponse:
+        return json_response({"serving": self.is_serving}, status=200 if self.is_serving else 503)
 
     async def _show_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """The figures of this process, or of all of them: then once the others have written theirs down."""
@@ -148,6 +156,14 @@ class App:
             and all(each["ready"] for each in models.values())
         )
         return is_ready, {"models": models}
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether a load balancer should send callers here: what is missing of one model is missing on every coordinator,
+        and no reason to refuse the calls for the others."""
+        self._has_been_ready = self._has_been_ready or self.readiness()[0]
+        has_settled = self._has_been_ready or monotonic() - self._started > SERVES_AFTER_S
+        return self.directory.is_loaded and has_settled and not self.is_draining
 
     def is_quiet(self) -> bool:
         """Whether no call is in flight and none came lately."""
