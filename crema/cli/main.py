@@ -43,6 +43,10 @@ VERBS: Final[dict[str, Verb]] = {
     "keys": Verb(
         "Make, list and revoke the API keys of a cluster.", "crema keys new --name app --scopes infer"
     ),
+    "render": Verb(
+        "Write Kubernetes manifests, or the script that builds the images.",
+        "crema render kubernetes -o manifests",
+    ),
     "env": Verb("List, verify and prune the models' virtualenvs.", "crema env list"),
 }
 
