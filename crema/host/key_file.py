@@ -101,9 +101,9 @@ def read_keys(path: Path) -> Keys:
     except OSError as error:
         raise KeyFileError(f"{path.name} cannot be read: {error.strerror}") from None
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        mode = found.st_mode & 0o777
-        if not is_private(mode, found.st_uid, found.st_gid, os.geteuid(), {os.getegid(), *os.getgroups()}):
+        status = os.fstat(descriptor)
+        mode = status.st_mode & 0o777
+        if not is_private(mode, status.st_uid, status.st_gid, os.geteuid(), {os.getegid(), *os.getgroups()}):
             raise KeyFileError(
                 f"{path.name} is open to other users (mode {mode:04o}); only its owner may read it: chmod 600 {path}"
             )

@@ -5,9 +5,10 @@ An image's tag is made of what goes into it, so that changed contents are a new 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -124,13 +125,16 @@ def _tier_image(component: str, settings: RenderSettings) -> str:
     return f"{settings.image_prefix}/{component}:{tag}"
 
 
-def _sources(component: str) -> Iterator[str]:
+@functools.cache
+def _sources(component: str) -> tuple[str, ...]:
     """What of crema itself goes into a tier's image, as digests."""
-    yield package_digest(SOURCE / "crema")
-    yield package_digest(SOURCE / component)
-    for path in (SOURCE / "requirements.lock", FILES / f"{component}.Containerfile"):
+    files = (SOURCE / "requirements.lock", FILES / f"{component}.Containerfile")
+    return (
+        package_digest(SOURCE / "crema"),
+        package_digest(SOURCE / component),
         # an installed crema comes without its lock: then its version says which that is
-        yield file_sha256(path) if path.is_file() else __version__
+        *(file_sha256(path) if path.is_file() else __version__ for path in files),
+    )
 
 
 def _digest(parts: Iterable[str]) -> str:

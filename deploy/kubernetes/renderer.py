@@ -38,10 +38,10 @@ class FolderInUse(Exception):
     """A file that is not ours lies where one would be written; the text says which."""
 
 
-def render(cluster: ResolvedCluster, settings: RenderSettings) -> dict[str, str]:
-    """File name → text of every manifest. Raises CannotBuild where a version has no lock to build its image from."""
+def manifests(cluster: ResolvedCluster, settings: RenderSettings) -> dict[str, list[Object]]:
+    """File name → the objects in it. Raises CannotBuild where a version has no lock to build its image from."""
     config = cluster.config
-    files: dict[str, Sequence[Object]] = {
+    files = {
         "configuration.yaml": config_maps(cluster),
         "coordinator.yaml": coordinator_objects(config, settings),
         "preprocessor.yaml": preprocessor_objects(config, settings),
@@ -50,21 +50,22 @@ def render(cluster: ResolvedCluster, settings: RenderSettings) -> dict[str, str]
         for version in model.versions:
             objects = minion_objects(version, settings, insecure=config.insecure)
             files[f"{version_name(model.name, version.version)}.yaml"] = objects
-    kustomization = {
+    if settings.namespace is not None:
+        for each in (each for objects in files.values() for each in objects):
+            metadata = each["metadata"]
+            each["metadata"] = {"name": metadata["name"], "namespace": settings.namespace, **metadata}
+    kustomization: Object = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         **({} if settings.namespace is None else {"namespace": settings.namespace}),
         "resources": list(files),
     }
-    if settings.namespace is not None:
-        for each in (each for objects in files.values() for each in objects):
-            each["metadata"] = {
-                "name": each["metadata"]["name"],
-                "namespace": settings.namespace,
-                **each["metadata"],
-            }
-    texts = {name: _text(objects) for name, objects in files.items()}
-    return {**texts, KUSTOMIZATION: _text([kustomization])}
+    return {**files, KUSTOMIZATION: [kustomization]}
+
+
+def render(cluster: ResolvedCluster, settings: RenderSettings) -> dict[str, str]:
+    """File name → text of every manifest. Raises CannotBuild."""
+    return {name: _text(objects) for name, objects in manifests(cluster, settings).items()}
 
 
 def write(texts: Mapping[str, str], folder: Path) -> None:

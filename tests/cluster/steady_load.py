@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +35,7 @@ class SteadyLoad:
         path: str = "/v1/analyze",
         per_s: float = 20.0,
         timeout_s: float = 20.0,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.ended: list[Ended] = []
         self._address = urlsplit(url).netloc
@@ -41,6 +43,7 @@ class SteadyLoad:
         self._photo = photo
         self._interval_s = 1 / per_s
         self._timeout_s = timeout_s
+        self._headers = dict(headers or {})
         self._stop = threading.Event()
         self._calls: list[threading.Thread] = []
         self._clock = threading.Thread(target=self._run, daemon=True)
@@ -73,7 +76,9 @@ class SteadyLoad:
         status, body, error = None, None, None
         connection = http.client.HTTPConnection(self._address, timeout=self._timeout_s)
         try:
-            connection.request("POST", self._path, body=self._photo, headers={"X-Request-Id": request_id})
+            connection.request(
+                "POST", self._path, body=self._photo, headers={**self._headers, "X-Request-Id": request_id}
+            )
             response = connection.getresponse()
             body = json.loads(response.read())
             status = response.status
