@@ -18,6 +18,7 @@ from crema.host.package_paths import file_sha256, package_digest
 from deploy.kubernetes.names import COORDINATOR, MINION, PREPROCESSOR, model_name
 from deploy.kubernetes.settings import RenderSettings
 from envs.lock_file import found_locks
+from envs.uv import sources
 
 SOURCE: Final = Path(__file__).resolve().parents[2]
 FILES: Final = Path(__file__).resolve().parent
@@ -103,11 +104,13 @@ def build_script(cluster: ResolvedCluster, settings: RenderSettings, base_image:
         lines.append(_line(component, image, base))
     for model in cluster.models.values():
         for version in model.versions:
+            profile = lock_profile(version, settings)
             arguments = [
                 *base,
                 "--build-arg", f"MODEL={model.name}",
                 "--build-arg", f"VERSION={version.version}",
-                "--build-arg", f"PROFILE={lock_profile(version, settings)}",
+                "--build-arg", f"PROFILE={profile}",
+                *_find_links(profile),
                 "--build-context", f"package={version.package_dir}",
             ]  # fmt: skip
             lines.append(_line(MINION, minion_image(version, settings), arguments))
@@ -118,6 +121,14 @@ def _line(component: str, image: str, arguments: Iterable[str]) -> str:
     file = (FILES / f"{component}.Containerfile").relative_to(SOURCE)
     build = shlex.join(["-f", str(file), *arguments, "-t", image, "."])
     return f'$BUILD {build}\n[ -z "${{PUSH:-}}" ] || $PUSH {shlex.quote(image)}\n'
+
+
+def _find_links(profile: str) -> list[str]:
+    """Where else the builds of a profile are looked for: where `crema up` looks. A folder is lent to the build."""
+    places = sources(profile).find_links
+    folders = [place for place in places if Path(place).is_dir()]
+    given = ["--build-arg", f"UV_FIND_LINKS={','.join(places)}"] if places else []
+    return [*given, *(part for folder in folders for part in ("--volume", f"{folder}:{folder}:ro"))]
 
 
 def _tier_image(component: str, settings: RenderSettings) -> str:

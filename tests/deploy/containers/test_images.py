@@ -100,6 +100,22 @@ def test_the_script_takes_another_tool_and_pushes_where_it_is_told_to(tmp_path: 
     assert all("--build-arg BASE_IMAGE=debian:mine" in line for line in lines if line.startswith("built"))
 
 
+def test_builds_that_the_index_lacks_are_looked_for_where_crema_up_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_FIND_LINKS", f"{tmp_path} https://wheels.example.com/cpu")
+    version(tmp_path, profiles=("cpu",))
+    (line,) = (
+        each for each in build_script(resolved(tmp_path), RenderSettings()).splitlines() if "MODEL" in each
+    )
+    assert (
+        f"UV_FIND_LINKS={tmp_path},https://wheels.example.com/cpu --volume {tmp_path}:{tmp_path}:ro" in line
+    )
+    write_lock(tmp_path, "tags", "3.1", "pypi")
+    plain = build_script(resolved(tmp_path), RenderSettings(profile="pypi"))
+    assert "UV_FIND_LINKS" not in plain
+
+
 # -- the files ---------------------------------------------------------------------------------------------------------
 
 
