@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from crema.host.config import ClusterConfig
+from crema.host.config import ClusterConfig, Replicas
 from deploy.containers.images import preprocessor_image
 from deploy.kubernetes.names import COORDINATOR, PREPROCESSOR
 from deploy.kubernetes.network import from_namespace, from_tier, network_policy, to_dns, to_fetched
@@ -33,7 +33,8 @@ STARTS_WITHIN_S: Final = 600
 
 def preprocessor_objects(config: ClusterConfig, settings: RenderSettings) -> list[Object]:
     """Everything that the tier needs."""
-    name, replicas = PREPROCESSOR, config.preprocessor.replicas
+    name = PREPROCESSOR
+    least, most = _limits(config.preprocessor.replicas)
     scaled = (
         [
             scaled_object(
@@ -41,8 +42,8 @@ def preprocessor_objects(config: ClusterConfig, settings: RenderSettings) -> lis
                 name,
                 replicas_wanted(tier="preprocessor"),
                 settings.prometheus,
-                least=replicas,
-                most=replicas,
+                least=least,
+                most=most,
             )
         ]
         if settings.keda
@@ -54,7 +55,7 @@ def preprocessor_objects(config: ClusterConfig, settings: RenderSettings) -> lis
             name,
             _container(config, settings),
             insecure=config.insecure,
-            replicas=None if settings.keda else replicas,
+            replicas=None if settings.keda else least,
             starts_within_s=STARTS_WITHIN_S,
         ),
         service(PREPROCESSOR, name, [("channel", CHANNEL_PORT, "channel")], headless=True),
@@ -70,6 +71,10 @@ def preprocessor_objects(config: ClusterConfig, settings: RenderSettings) -> lis
         ),
         *scaled,
     ]
+
+
+def _limits(replicas: int | Replicas) -> tuple[int, int]:
+    return (replicas.min, replicas.max) if isinstance(replicas, Replicas) else (replicas, replicas)
 
 
 def _container(config: ClusterConfig, settings: RenderSettings) -> Container:
