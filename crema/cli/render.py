@@ -135,6 +135,9 @@ def _cluster(path: Path) -> ResolvedCluster:
     from crema.host.config import ConfigError, load_cluster, resolve_cluster
 
     try:
-        return resolve_cluster(load_cluster(path))
+        cluster = resolve_cluster(load_cluster(path))
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
+    for refused in cluster.refused:
+        click.echo(f"SKIPPED  {refused.name}@{refused.version}  {refused.problem}", err=True)
+    return cluster

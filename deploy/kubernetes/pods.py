@@ -16,6 +16,8 @@ HTTP_PORT: Final = 7001
 
 USER: Final = 10001
 """Of the images."""
+SCRATCH: Final = "1Gi"
+"""What a pod may write into /tmp: libraries that compile keep what they made there."""
 TOKEN_SECRET: Final = "crema-cluster-token"
 TOKEN_KEY: Final = "token"
 
@@ -93,7 +95,7 @@ def _pod(component: str, name: str, container: Container, insecure: bool) -> Obj
         **({"tolerations": tolerations} if container.gpu else {}),
         "containers": [_container(component, container, insecure)],
         "volumes": [
-            {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": SCRATCH}},
             *({"name": volume, **source} for volume, _, source in container.volumes),
         ],
     }

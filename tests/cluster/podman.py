@@ -1,23 +1,25 @@
 """Images built with buildah and manifests played by podman, without a daemon, a registry, or a trace left behind.
 
     with containers(tmp_path) as podman:
-        podman.build(cluster_file, "localhost/site")
+        podman.build(cluster_file)
         podman.play(folder / "tags-3-1.yaml", alias="tags-3-1")
 
 Podman plays the Deployments of the very manifests that are meant for Kubernetes. What it cannot do (version 4.3) is taken
-out of them by `playable`, and nothing else. Layers and the base image are kept in the user's cache.
+out of them by `playable`, and nothing else. Layers and the base image are kept in the user's cache, apart from the user's own
+containers; who else wants them waits until they are free.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +37,11 @@ INSTALL = (
 # where Debian keeps those that nobody calls by hand
 HIDDEN = "/usr/lib/podman:/usr/libexec/podman"
 
+# sockets lie below it, whose paths must be short
+RUN = Path("/run/crema-tests")
+OTHERS_S = 400.0
+NETWORK_PREFIX = "crema-test-"
+PREFIX = "localhost/crema-test"
 BASE_IMAGE = "localhost/crema-test-base:bookworm-1"
 BASE_PACKAGES = "python3,python3-venv,tini,ca-certificates"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -76,13 +83,12 @@ def require_tools() -> None:
 class Podman:
     """One network, and what was started on it. Use `containers`."""
 
-    def __init__(self, folder: Path, run: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.network = f"crema-test-{secrets.token_hex(4)}"
+        self.network = f"{NETWORK_PREFIX}{secrets.token_hex(4)}"
         folder.mkdir(parents=True, exist_ok=True)
-        CACHE.mkdir(parents=True, exist_ok=True)
         (folder / "containers.conf").write_text(ENGINE)
-        (folder / "storage.conf").write_text(STORAGE.format(graph=CACHE / "storage", run=run))
+        (folder / "storage.conf").write_text(STORAGE.format(graph=CACHE / "storage", run=RUN))
         self.environment = {
             **os.environ,
             "CONTAINERS_CONF": str(folder / "containers.conf"),
@@ -90,8 +96,6 @@ class Podman:
             # for the folders that `run` commands of a build hand over
             "TMPDIR": str(folder),
         }
-        self._played: list[Path] = []
-        self._secrets: list[str] = []
         self.images: set[str] = set()
         """What was built, as it is called."""
 
@@ -126,10 +130,10 @@ class Podman:
             )  # fmt: skip
         shutil.rmtree(root)
 
-    def build(self, cluster_file: Path, prefix: str, patience_s: float = 300.0) -> None:
+    def build(self, cluster_file: Path, patience_s: float = 300.0) -> None:
         """What a user does: `crema render images … | sh`."""
         script = crema(
-            "render", "images", "-f", str(cluster_file), "--image-prefix", prefix, "--base-image", BASE_IMAGE
+            "render", "images", "-f", str(cluster_file), "--image-prefix", PREFIX, "--base-image", BASE_IMAGE
         )
         cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache" / "uv")
         cache.mkdir(parents=True, exist_ok=True)
@@ -151,18 +155,15 @@ class Podman:
     def secret(self, name: str, key: str, base64: str) -> None:
         """A secret whose one key an environment variable can refer to."""
         self("secret", "create", name, "-", given=json.dumps({key: base64}))
-        self._secrets.append(name)
 
     def play(self, manifest: Path, *, alias: str, config: Path | None = None) -> None:
         """`podman kube play`. `alias` is the name by which its Service is found."""
         maps = [] if config is None else ["--configmap", str(config)]
-        self._played.append(manifest)
         self("kube", "play", "--network", f"{self.network}:alias={alias}", *maps, str(manifest))
 
     def stop(self, manifest: Path, patience_s: float = 60.0) -> None:
         """End what was played from `manifest`, with SIGTERM first."""
         self("kube", "down", str(manifest), patience_s=patience_s)
-        self._played.remove(manifest)
 
     def address(self, pod: str) -> str:
         """The IP address of a pod."""
@@ -189,33 +190,58 @@ class Podman:
             told.append(f"-- {name}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
         return "\n".join(told)
 
-    def close(self) -> None:
-        """Leave nothing but the cache."""
-        for manifest in list(self._played):
-            with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
-                self.stop(manifest)
-        for name in self._secrets:
-            with contextlib.suppress(AssertionError):
-                self("secret", "rm", name)
-        with contextlib.suppress(AssertionError):
-            self("network", "rm", "--force", self.network)
-        for image in self.images:
-            with contextlib.suppress(AssertionError):
-                self("rmi", "--force", image)
+    def clear(self) -> None:
+        """End all that runs, also what a killed test left, and keep only the cache of layers."""
+        self("pod", "rm", "--all", "--force", "--time", "0", patience_s=120.0)
+        self("volume", "rm", "--all", "--force")
+        for name in self("secret", "ls", "--format", "{{.Name}}").split():
+            self("secret", "rm", name)
+        for name in self("network", "ls", "--format", "{{.Name}}").split():
+            if name.startswith(NETWORK_PREFIX):
+                self("network", "rm", "--force", name)
+        built = self(
+            "images", "--filter", f"reference={PREFIX}/*", "--format", "{{.Repository}}:{{.Tag}}"
+        ).split()
+        if built:
+            self("rmi", "--force", *built)
+
+    def forget_old_layers(self) -> None:
+        """Layers of other container files and locks than these are never used again."""
+        parts = [
+            ROOT / "requirements.lock",
+            *sorted((ROOT / "deploy" / "containers").glob("*.Containerfile")),
+        ]
+        made_of = hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()
+        stamp = CACHE / "made-of"
+        if not stamp.exists() or stamp.read_text() != made_of:
+            keep = self("images", "--quiet", "--no-trunc", BASE_IMAGE).split()
+            old = set(self("images", "--all", "--quiet", "--no-trunc").split()) - set(keep)
+            if old:
+                self("rmi", "--force", *old, patience_s=120.0)
+            stamp.write_text(made_of)
 
 
 @contextlib.contextmanager
 def containers(folder: Path) -> Iterator[Podman]:
-    """A network of its own, with the base image there."""
-    # sockets lie below it, whose paths must be short
-    with tempfile.TemporaryDirectory(prefix="crema-run-", dir="/run", ignore_cleanup_errors=True) as run:
-        podman = Podman(folder, Path(run))
+    """A network of its own, with the base image there; nothing is left of it but the cache."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        deadline = time.monotonic() + OTHERS_S
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            assert time.monotonic() < deadline, f"other tests held {CACHE} for {OTHERS_S:.0f} s"
+            time.sleep(0.5)
+        podman = Podman(folder)
+        podman.clear()
+        podman.forget_old_layers()
         podman("network", "create", podman.network)
         try:
             podman.ensure_base()
             yield podman
         finally:
-            podman.close()
+            podman.clear()
 
 
 def playable(

@@ -19,6 +19,7 @@ import pytest
 
 from crema.host.key_file import KeyFile, now_utc
 from tests.cluster.podman import (
+    PREFIX,
     ROOT,
     Podman,
     as_user,
@@ -34,7 +35,6 @@ from tests.cluster.toy_packages import write_package
 
 pytestmark = pytest.mark.slow
 
-PREFIX = "localhost/crema-test"
 PHOTO = ROOT / "samples" / "coffee.jpg"
 CLUSTER = """\
 default_models: [bright]
@@ -102,7 +102,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     as_user(keys, 0o700)
     (folder / "played").mkdir()
     with containers(folder / "podman") as podman:
-        podman.build(folder / "cluster.yaml", PREFIX)
+        podman.build(folder / "cluster.yaml")
         manifests = folder / "manifests"
         crema(
             "render",
@@ -207,7 +207,7 @@ def test_a_new_minor_version_has_every_layer_already_but_its_own(site: Site) -> 
     shutil.copytree(site.folder / "model_packages", folder / "model_packages")
     write_version(folder / "model_packages", "1.1", summary="How bright a photo is, said anew")
     (folder / "cluster.yaml").write_text('models: {bright: {versions: {"1.0": {}, "1.1": {}}}}\n')
-    site.podman.build(folder / "cluster.yaml", PREFIX)
+    site.podman.build(folder / "cluster.yaml")
     old, new = sorted(image for image in site.podman.images if "minion-bright" in image)
     before, after = site.podman.layers(old), site.podman.layers(new)
     assert len(before) == len(after)

@@ -59,3 +59,15 @@ def test_the_script_for_the_images_is_printed(tmp_path: Path, capsys: pytest.Cap
 def test_without_a_cluster_file_it_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["render", "kubernetes", "-o", "manifests"]) == 2
     assert "cluster.yaml" in capsys.readouterr().err
+
+
+def test_a_broken_package_that_nobody_names_is_left_out_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster(tmp_path)
+    write_version(tmp_path, "scores", "1.0")
+    (tmp_path / "model_packages" / "scores" / "1.0" / "model.yaml").write_text("crema: 1\n")
+    output = tmp_path / "manifests"
+    assert run(["render", "kubernetes", "-f", str(tmp_path / "cluster.yaml"), "-o", str(output)]) == 0
+    assert capsys.readouterr().err.startswith("SKIPPED  scores@1.0  ")
+    assert not (output / "scores-1-0.yaml").exists()
