@@ -161,9 +161,11 @@ class Podman:
         maps = [] if config is None else ["--configmap", str(config)]
         self("kube", "play", "--network", f"{self.network}:alias={alias}", *maps, str(manifest))
 
-    def stop(self, manifest: Path, patience_s: float = 60.0) -> None:
-        """End what was played from `manifest`, with SIGTERM first."""
-        self("kube", "down", str(manifest), patience_s=patience_s)
+    def stop(self, manifest: Path, container: str) -> None:
+        """End what was played from `manifest` as Kubernetes does: SIGTERM to the container, and only when that has ended
+        the pod with its network. (Podman alone ends both at once.)"""
+        self("stop", "--time", "40", container)
+        self("kube", "down", str(manifest))
 
     def address(self, pod: str) -> str:
         """The IP address of a pod."""
