@@ -40,6 +40,7 @@ HIDDEN = "/usr/lib/podman:/usr/libexec/podman"
 # sockets lie below it, whose paths must be short
 RUN = Path("/run/crema-tests")
 OTHERS_S = 400.0
+MOST_IMAGES = 300
 NETWORK_PREFIX = "crema-test-"
 PREFIX = "localhost/crema-test"
 BASE_IMAGE = "localhost/crema-test-base:bookworm-1"
@@ -130,21 +131,20 @@ class Podman:
             )  # fmt: skip
         shutil.rmtree(root)
 
-    def build(self, cluster_file: Path, patience_s: float = 300.0) -> None:
-        """What a user does: `crema render images … | sh`."""
+    def build(self, cluster_file: Path, only: str = "", patience_s: float = 300.0) -> None:
+        """What a user does: `crema render images … | sh`. `only` leaves out the images whose names do not hold it."""
         script = crema(
             "render", "images", "-f", str(cluster_file), "--image-prefix", PREFIX, "--base-image", BASE_IMAGE
         )
+        lines = [line for line in script.splitlines() if not line.startswith("$BUILD") or only in line]
         cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache" / "uv")
         cache.mkdir(parents=True, exist_ok=True)
         build = f"buildah bud --quiet --layers --isolation chroot --volume {cache}:/var/cache/uv"
         if CERTIFICATES.is_file():
             build += f" --volume {CERTIFICATES}:{CERTIFICATES}:ro"
         self.environment["BUILD"] = build
-        self._run(["sh", "-c", script], patience_s)
-        self.images.update(
-            line.split()[-2].strip("'") for line in script.splitlines() if line.startswith("$BUILD")
-        )
+        self._run(["sh", "-c", "\n".join(lines)], patience_s)
+        self.images.update(line.split()[-2].strip("'") for line in lines if line.startswith("$BUILD"))
 
     def layers(self, image: str) -> list[str]:
         """The digests of an image's layers, the lowest first."""
@@ -201,23 +201,18 @@ class Podman:
         for name in self("network", "ls", "--format", "{{.Name}}").split():
             if name.startswith(NETWORK_PREFIX):
                 self("network", "rm", "--force", name)
-        built = self(
-            "images", "--filter", f"reference={PREFIX}/*", "--format", "{{.Repository}}:{{.Tag}}"
-        ).split()
-        if built:
-            self("rmi", "--force", *built)
 
     def forget_old_layers(self) -> None:
-        """Layers of other container files and locks than these are never used again."""
+        """Layers of other container files and locks than these are never used again; of many sources there are many."""
         parts = [
             ROOT / "requirements.lock",
             *sorted((ROOT / "deploy" / "containers").glob("*.Containerfile")),
         ]
         made_of = hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()
         stamp = CACHE / "made-of"
-        if not stamp.exists() or stamp.read_text() != made_of:
-            keep = self("images", "--quiet", "--no-trunc", BASE_IMAGE).split()
-            old = set(self("images", "--all", "--quiet", "--no-trunc").split()) - set(keep)
+        found = set(self("images", "--all", "--quiet", "--no-trunc").split())
+        if len(found) > MOST_IMAGES or not stamp.exists() or stamp.read_text() != made_of:
+            old = found - set(self("images", "--quiet", "--no-trunc", BASE_IMAGE).split())
             if old:
                 self("rmi", "--force", *old, patience_s=120.0)
             stamp.write_text(made_of)
