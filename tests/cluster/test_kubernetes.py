@@ -67,12 +67,16 @@ class Site:
     def get(self, url: str) -> tuple[int, Any]:
         return call(urllib.request.Request(url, headers=self.headers))
 
-    def replicas_ready(self) -> int:
+    def are_all_ready(self) -> bool:
+        """Whether both minions have loaded and are connected. (Podman's resolver also knows those that still load.)"""
+        for pod in REPLICAS:
+            if self.get(f"http://{self.podman.address(pod)}:7001/readyz")[0] != 200:
+                return False
         _, body = self.get(f"{self.url}/v1/models/bright")
-        return int(body["versions"][0]["ready"])
+        return bool(body["versions"][0]["ready"] == len(REPLICAS))
 
     def wait_all_ready(self) -> None:
-        wait(lambda: self.replicas_ready() == len(REPLICAS), "both replicas to be ready", self.podman.story)
+        wait(self.are_all_ready, "both replicas to be ready", self.podman.story)
 
 
 def call(request: urllib.request.Request) -> tuple[int, Any]:
