@@ -26,7 +26,7 @@ from coordinator.rights import Rights
 from coordinator.version_figures import figures_route
 from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
 from crema.host.metrics import CONTENT_TYPE, Metrics
-from crema.host.service import Route, Service, health_routes
+from crema.host.service import OPEN, Route, Service, health_routes, json_response
 from crema.host.tier import is_loopback
 
 DRAIN_S: Final = 25.0
@@ -40,6 +40,8 @@ OPERATIONS_CONNECTIONS: Final = 32
 LINGER_S: Final = 0.3
 FRESH_S: Final = 0.5
 SETTLE_S: Final = 1.0
+# After this long a coordinator takes calls with what it has, though a model be missing.
+SERVES_AFTER_S: Final = 10.0
 
 Address = tuple[str, int]
 ANY_OWN_PORT: Final[Address] = ("127.0.0.1", 0)
@@ -75,6 +77,8 @@ class App:
         self.metrics = Metrics()
         self.journal = Journal(TIER) if journal is None else journal
         self.is_draining = False
+        self._started = monotonic()
+        self._has_been_ready = False
         self._tasks: list[asyncio.Task[None]] = []
         self.keys = ring = KeyRing() if keys is None else keys
         shares = FairShares(processes, lambda: ring.is_shared)
@@ -102,11 +106,15 @@ class App:
         return [
             Route("GET", "/metrics", self._show_metrics, "metrics"),
             *health_routes(self.readiness),
+            Route("GET", "/servez", self._show_serving, OPEN),
         ]
 
     def own_routes(self) -> list[Route]:
         """What the supervisor reaches."""
         return [*health_routes(self.own_readiness), figures_route(self.observer.figures)]
+
+    async def _show_serving(self, request: web.BaseRequest) -> web.StreamResponse:
+        return json_response({"serving": self.is_serving}, status=200 if self.is_serving else 503)
 
     async def _show_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """The figures of this process, or of all of them: then once the others have written theirs down."""
@@ -165,6 +173,14 @@ class App:
         """The same for who runs this process, with the revision of the routing file that is in force."""
         is_ready, body = self.readiness()
         return is_ready, {**body, "revision": self.directory.file_revision}
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether a load balancer should send callers here: what is missing of one model is missing on every coordinator,
+        and no reason to refuse the calls for the others."""
+        self._has_been_ready = self._has_been_ready or self.readiness()[0]
+        has_settled = self._has_been_ready or monotonic() - self._started > SERVES_AFTER_S
+        return self.directory.is_loaded and has_settled and not self.is_draining
 
     def is_quiet(self) -> bool:
         """Whether no call is in flight and none came lately."""

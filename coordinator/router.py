@@ -68,12 +68,16 @@ class Router:
         return self._of(replicas, now, None)
 
     def choose_another(self, group: Group, now: float, besides: Replica) -> int:
-        """The index of a replica for a second try, `NONE` when no other one is known to be worth it."""
+        """The index of a replica for a second try, `NONE` when no other one is known to be worth it.
+
+        What a replica had whose connection is lost cannot be answered there any more: for that, as for a first try, one
+        that refused lately or is ejected is better than nothing.
+        """
         return self._of(group.replicas, now, besides)
 
     def _of(self, replicas: Sequence[Replica], now: float, besides: Replica | None) -> int:
         found = [i for i, each in enumerate(replicas) if each.usable_at <= now and each is not besides]
-        if not found and besides is None:
+        if not found and (besides is None or not besides.is_open):
             found = [i for i, each in enumerate(replicas) if each.is_open and not each.is_ejected]
             if not found:
                 found = [i for i, each in enumerate(replicas) if each.is_open]

@@ -142,14 +142,17 @@ def coordinator_command(
     return Command(argv, command.cwd, {**command.env, SHARED_FOLDER_VARIABLE: str(door.metrics)}, fds)
 
 
-def coordinator_arguments(config: ClusterConfig) -> tuple[str, ...]:
+def coordinator_arguments(
+    config: ClusterConfig, keys_file: str | None = None, processes: int | None = None
+) -> tuple[str, ...]:
     """What `cluster.yaml` says of a coordinator: who may call it, what it takes, what it logs. No secrets: keys are in
-    a file."""
+    a file. `keys_file` and `processes` stand for the file's own where the cluster runs elsewhere."""
     coordinator = config.coordinator
+    processes = processes or coordinator.processes
     return (
-        "--keys", str(config.keys_file),
+        "--keys", keys_file or str(config.keys_file),
         *(part for host in coordinator.hosts for part in ("--host", host)),
-        *(("--processes", str(coordinator.processes)) if coordinator.processes > 1 else ()),
+        *(("--processes", str(processes)) if processes > 1 else ()),
         *(("--insecure",) if config.insecure else ()),
         *(("--log-sample", str(coordinator.log_sample)) if coordinator.log_sample < 1 else ()),
         *(("--fetch",) if config.fetch.enabled else ()),

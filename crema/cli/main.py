@@ -62,6 +62,10 @@ VERBS: Final[dict[str, Verb]] = {
         "Make, list and revoke the API keys of a cluster.", "crema keys new --name app --scopes infer"
     ),
     "doctor": Verb("Say what would keep a cluster from serving here.", "crema doctor"),
+    "render": Verb(
+        "Write Kubernetes manifests, or the script that builds the images.",
+        "crema render kubernetes -o manifests",
+    ),
     "env": Verb("List, verify and prune the models' virtualenvs.", "crema env list"),
 }
 

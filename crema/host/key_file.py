@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -101,8 +101,9 @@ def read_keys(path: Path) -> Keys:
     except OSError as error:
         raise KeyFileError(f"{path.name} cannot be read: {error.strerror}") from None
     with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode & 0o777
-        if mode & 0o077:
+        status = os.fstat(descriptor)
+        mode = status.st_mode & 0o777
+        if not is_private(mode, status.st_uid, status.st_gid, os.geteuid(), {os.getegid(), *os.getgroups()}):
             raise KeyFileError(
                 f"{path.name} is open to other users (mode {mode:04o}); only its owner may read it: chmod 600 {path}"
             )
@@ -125,6 +126,17 @@ def read_keys(path: Path) -> Keys:
             if time is not None and time.tzinfo is None:
                 raise KeyFileError(f"{path.name}: a time of the key {key.id} has no zone; end it in Z")
     return Keys(found.keys)
+
+
+def is_private(mode: int, owner: int, group: int, user: int, groups: Collection[int]) -> bool:
+    """Whether nobody else can read or change a file of `owner` and `group`, seen by a process of `user` and `groups`.
+
+    One that root owns and lends to one of our groups for reading is private, too: so Kubernetes mounts a Secret for a
+    process that is not root.
+    """
+    if mode & 0o077 == 0:
+        return True
+    return mode & 0o037 == 0 and owner == 0 and user != 0 and group in groups
 
 
 class KeyFile:

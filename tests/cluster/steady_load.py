@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +36,7 @@ class SteadyLoad:
         path: str = "/v1/analyze",
         per_s: float = 20.0,
         timeout_s: float = 20.0,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.ended: list[Ended] = []
         self._address = urlsplit(url).netloc
@@ -43,6 +44,7 @@ class SteadyLoad:
         self._photos = [photo] if isinstance(photo, bytes) else list(photo)
         self._interval_s = 1 / per_s
         self._timeout_s = timeout_s
+        self._headers = dict(headers or {})
         self._stop = threading.Event()
         self._calls: list[threading.Thread] = []
         self._clock = threading.Thread(target=self._run, daemon=True)
@@ -76,7 +78,8 @@ class SteadyLoad:
         connection = http.client.HTTPConnection(self._address, timeout=self._timeout_s)
         try:
             photo = self._photos[number % len(self._photos)]
-            connection.request("POST", self._path, body=photo, headers={"X-Request-Id": request_id})
+            headers = {**self._headers, "X-Request-Id": request_id}
+            connection.request("POST", self._path, body=photo, headers=headers)
             response = connection.getresponse()
             body = json.loads(response.read())
             status = response.status

@@ -80,7 +80,7 @@ async def test_every_route_declares_its_scope(tmp_path: Path) -> None:
 
 async def test_health_and_description_alone_are_open(tmp_path: Path) -> None:
     found = {route.path for _, route in all_routes(tmp_path) if route.scope == OPEN}
-    assert found == {"/livez", "/readyz", "/openapi.json", "/docs", "/docs/{file}"}
+    assert found == {"/livez", "/readyz", "/servez", "/openapi.json", "/docs", "/docs/{file}"}
 
 
 async def test_each_scope_opens_its_routes_and_no_others(keyed: Keyed, tmp_path: Path) -> None:

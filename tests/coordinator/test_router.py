@@ -146,6 +146,20 @@ def test_a_second_try_goes_to_another_replica_and_only_to_one_that_is_worth_it()
     assert router.choose_another(group, 1.0, first) == NONE
 
 
+def test_what_a_lost_replica_had_goes_to_whoever_is_left() -> None:
+    router, lost, refusing, ejected = Router(), replica(), replica(), replica()
+    group = Group([lost, refusing, ejected])
+    refuse(refusing, 0.0, 5000)
+    ejected.eject(9.0)
+    assert router.choose_another(group, 1.0, lost) == NONE, "it lives: its answer may still come"
+    lost.closed()
+    assert router.choose_another(group, 1.0, lost) == 1
+    refusing.closed()
+    assert router.choose_another(group, 1.0, lost) == 2
+    ejected.closed()
+    assert router.choose_another(group, 1.0, lost) == NONE
+
+
 def test_a_returning_replica_starts_with_a_tenth_and_has_its_full_share_after_ten_seconds() -> None:
     def share(age_s: float) -> float:
         returning, others = fresh(opened_at=0.0), [fresh(), fresh(), fresh()]

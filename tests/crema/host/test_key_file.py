@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crema.host.key_file import KeyFile, KeyFileError, read_keys
+from crema.host.key_file import KeyFile, KeyFileError, is_private, read_keys
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -120,3 +120,26 @@ def test_changes_at_the_same_time_all_last(file: KeyFile) -> None:
         thread.join()
     assert len(file.read().records) == 8
     assert json.loads(file.path.read_bytes())["format"] == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "is_fine"),
+    [
+        (0o600, 10001, 10001, True),
+        (0o440, 0, 10001, True),
+        (0o640, 0, 10001, True),
+        (0o660, 0, 10001, False),
+        (0o444, 0, 10001, False),
+        (0o440, 0, 20002, False),
+        (0o440, 10001, 10001, False),
+        (0o440, 20002, 10001, False),
+    ],
+)
+def test_what_root_lends_to_our_group_for_reading_is_private(
+    mode: int, owner: int, group: int, is_fine: bool
+) -> None:
+    assert is_private(mode, owner, group, user=10001, groups={10001}) == is_fine
+
+
+def test_root_itself_is_lent_nothing() -> None:
+    assert not is_private(0o440, 0, 0, user=0, groups={0})

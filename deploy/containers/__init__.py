@@ -1,0 +1,1 @@
+"""The container files, and the lines that build images from them."""

@@ -1,0 +1,1 @@
+"""The manifests of a cluster on Kubernetes, rendered from its `cluster.yaml`."""
