@@ -23,8 +23,10 @@ COOLDOWN_S: Final = 300.0
 TOLERATED_SHARE: Final = 0.01
 # Replicas that are not asked to do more than this are one too many when the others could do their work below it.
 TARGET_BUSY: Final = 0.7
-# Up by at most this many at once, or by as many as there are, whichever is more; down to half.
+# Up to at most so many more at once, or to so many times as many, whichever is more (a step of the load to three times
+# is followed at once); down to half.
 STEP: Final = 4
+STEP_TIMES: Final = 3
 # An estimate is wrong by a tenth easily: as long as replicas are starting, so much of them is left to show itself.
 STARTING_SLACK: Final = 0.1
 # What takes longer than a third of the cooldown to start is kept for six cooldowns.
@@ -85,7 +87,7 @@ def need_of(sample: Sample, before: Sample | None) -> int:
         demand = _demand(sample, before)
         current = sample.ready + sample.starting
         enough = math.ceil((1 - TOLERATED_SHARE) * demand - STARTING_SLACK * sample.starting)
-        return max(sample.ready, min(enough, current + max(STEP, current)))
+        return max(sample.ready, min(enough, max(current + STEP, STEP_TIMES * current)))
     enough = math.ceil(sample.ready * min(1.0, sample.busy_ratio) / TARGET_BUSY)
     return max(sample.ready // 2, min(sample.ready, enough))
 

@@ -131,7 +131,7 @@ def test_the_third_of_two_is_refused_from_its_header_with_a_time_to_come_back() 
 
 def test_images_are_counted_by_lane_and_by_what_the_gate_decided() -> None:
     setting = Setting(places=2)
-    assert setting.ask(1) and setting.ask(2, lane="bulk") and not setting.ask(3)
+    assert setting.ask(1, lane="bulk") and setting.ask(2) and not setting.ask(3)
     items = 'crema_items_total{decision="%s",lane="%s",model="",tier="preprocessor"'
     assert setting.counted(items % ("accepted", "interactive")) == 1
     assert setting.counted(items % ("accepted", "bulk")) == 1
