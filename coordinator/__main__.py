@@ -61,7 +61,7 @@ def main() -> None:
         type=host_port,
         default=("127.0.0.1", 0),
         metavar="HOST:PORT",
-        help="with inherited sockets: the health of this process alone; default: a free port of 127.0.0.1",
+        help="health and figures of this process alone; default: a free port of 127.0.0.1",
     )
     parser.add_argument(
         "--log-sample",
@@ -124,7 +124,7 @@ def main() -> None:
             processes=args.processes,
         )
         shared = _inherited(args)
-        announce(args, await app.start(args.listen, args.operations, shared=shared))
+        announce(args, await app.start(args.listen, args.operations, http=args.http, shared=shared))
         # what stands now stands for good, and a request leaves no cycles: the collector need not look at it again and again
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
@@ -144,7 +144,7 @@ def _inherited(args: argparse.Namespace) -> SharedListeners | None:
     for each in (public, operations):
         each.setblocking(False)
         each.set_inheritable(False)
-    return SharedListeners(public, operations, args.http)
+    return SharedListeners(public, operations)
 
 
 def keys_of(path: Path | None) -> KeyRing:

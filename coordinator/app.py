@@ -23,6 +23,7 @@ from coordinator.gate import Gate
 from coordinator.journal import Journal
 from coordinator.keys import Guard, KeyRing
 from coordinator.rights import Rights
+from coordinator.version_figures import figures_route
 from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
 from crema.host.metrics import CONTENT_TYPE, Metrics
 from crema.host.service import Route, Service, health_routes
@@ -41,17 +42,17 @@ FRESH_S: Final = 0.5
 SETTLE_S: Final = 1.0
 
 Address = tuple[str, int]
+ANY_OWN_PORT: Final[Address] = ("127.0.0.1", 0)
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SharedListeners:
-    """What one of several processes is given: two sockets that listen already, and where its own health is asked."""
+    """What one of several processes is given: two sockets that listen already."""
 
     public: socket.socket
     operations: socket.socket
-    http: Address
 
 
 class App:
@@ -87,8 +88,10 @@ class App:
             map(self.operations_guard.guarded, self.operations_routes()),
             connection_cap=OPERATIONS_CONNECTIONS,
         )
-        self.own = Service(health_routes(self.readiness))
-        """The health of this process alone, where others share its listeners."""
+        own_guard = Guard(KeyRing(), hosts)
+        self.own = Service(map(own_guard.guarded, self.own_routes()))
+        """For who runs this process: its health and its versions' figures, whatever keys are in force and however many
+        processes share the other listeners."""
 
     def public_routes(self) -> list[Route]:
         """What callers reach. Nothing of operations is among it."""
@@ -101,6 +104,10 @@ class App:
             *health_routes(self.readiness),
         ]
 
+    def own_routes(self) -> list[Route]:
+        """What the supervisor reaches."""
+        return [*health_routes(self.readiness), figures_route(self.observer.figures)]
+
     async def _show_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """The figures of this process, or of all of them: then once the others have written theirs down."""
         if self.metrics.shared_folder is not None:
@@ -109,11 +116,16 @@ class App:
         return web.Response(body=self.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     async def start(
-        self, listen: Address, operations: Address, *, shared: SharedListeners | None = None
+        self,
+        listen: Address,
+        operations: Address,
+        *,
+        http: Address = ANY_OWN_PORT,
+        shared: SharedListeners | None = None,
     ) -> dict[str, int]:
         """Listen and begin to follow the routing file; returns the ports. Ready once the replicas are connected.
 
-        One of several processes listens on what they have in common (`shared`), and on a port of its own for its health.
+        One of several processes listens on what they have in common (`shared`); `http` is for this process alone.
         """
         self.public_guard.listens_here_only = is_loopback(listen[0])
         self.operations_guard.listens_here_only = is_loopback(operations[0])
@@ -130,9 +142,9 @@ class App:
             ports = {
                 "public": await self.public.start(*listen, listening=shared.public),
                 "operations": await self.operations.start(*operations, listening=shared.operations),
-                "http": await self.own.start(*shared.http),
             }
             self._tasks.append(loop.create_task(self._keep_metrics_fresh()))
+        ports["http"] = await self.own.start(*http)
         return ports
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -147,7 +159,7 @@ class App:
             and bool(self.directory.open_preprocessors)
             and all(each["ready"] for each in models.values())
         )
-        return is_ready, {"models": models}
+        return is_ready, {"models": models, "revision": self.directory.file_revision}
 
     def is_quiet(self) -> bool:
         """Whether no call is in flight and none came lately."""

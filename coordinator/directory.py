@@ -207,6 +207,8 @@ class Directory:
     ) -> None:
         self.revision = 0
         """Grows with every routing that comes into force: whatever was resolved before is stale then."""
+        self.file_revision = 0
+        """The revision of the routing file that is in force."""
         self.is_loaded = False
         self.default_models: tuple[str, ...] = ()
         self.models: dict[str, ServedModel] = {}
@@ -362,6 +364,7 @@ class Directory:
         )
         self.models = {name: self._serve(name, row) for name, row in sorted(routing.models.items())}
         self.default_models = routing.default_models
+        self.file_revision = routing.revision
         self.is_loaded = True
         listed = {(name, version) for name, row in routing.models.items() for version in row.versions}
         for gone in self._ejections.keys() - listed - {("", "")}:

@@ -17,6 +17,7 @@ from coordinator.journal import Journal
 from coordinator.keys import CALLER
 from coordinator.merge import Part
 from coordinator.trace import trace_of
+from coordinator.version_figures import VersionFigures
 from crema.errors import CremaError
 from crema.host.metrics import Metrics
 from crema.host.service import request_id_of
@@ -85,6 +86,8 @@ class Observer:
         self._shares = shares
         # (model, version, status) → calls since the metrics were last read; ("", "", status) is the whole call
         self._counted: dict[tuple[str, str, int], int] = {}
+        self.figures = VersionFigures()
+        """Of each version, for who judges a canary."""
         self._counters: dict[tuple[str, str, int], Counter] = {}
         # siblings read what this process keeps in its file: there the counts stand a moment later
         self._is_read_by_siblings = metrics.shared_folder is not None
@@ -130,6 +133,7 @@ class Observer:
         for part in visit.parts:
             key = (part.model, part.version, 200 if part.error is None else part.error.status)
             counted[key] = counted.get(key, 0) + 1
+        self.figures.count(visit.parts)
         if self._is_read_by_siblings and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(COUNTED_WITHIN_S, self._count)
         if self._journal.wants(visit.is_plain):

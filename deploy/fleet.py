@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +15,13 @@ import structlog
 
 from crema.host.config import Address, ResolvedCluster
 from crema.host.measured_curve import curve_path
+from crema.names import parse_version
 from deploy.child import Child, Command
 from deploy.gpus import Placement
+from deploy.health import Health
 from deploy.ports import listening
 from deploy.readiness import Readiness
+from deploy.release_book import ReleaseBook, first_versions
 from deploy.routing_file import RoutingFile
 from deploy.routing_view import routing_body
 from deploy.state_folder import StateFolder
@@ -48,24 +51,24 @@ class Fleet:
         self,
         cluster: ResolvedCluster,
         state_folder: StateFolder,
+        book: ReleaseBook,
         readiness: Readiness,
         on_change: Callable[[Child], None],
         log_level: str = "info",
     ) -> None:
         self.preprocessors: list[Child] = []
         self.coordinators: list[Child] = []
-        self.versions = [
-            ServedVersion(model, version) for model in cluster.models.values() for version in model.versions
-        ]
+        self.versions = first_versions(cluster, book)
         self.listen = cluster.config.coordinator.listen
         """Where the public API is; a port that was chosen free stands here once it is known."""
         self.operations = cluster.config.coordinator.operations
         self._cluster = cluster
+        self._book = book
         self._folder = state_folder
         self._readiness = readiness
         self._on_change = on_change
         self._around = Surroundings(log_level, state_folder.scratch, cluster.config.preprocessor.formats)
-        self._routing = RoutingFile(state_folder.routing, state_folder.routing_history)
+        self.routing = RoutingFile(state_folder.routing, state_folder.routing_history)
         self._has_changed = asyncio.Event()
         self._door: SharedDoor | None = None
 
@@ -133,9 +136,8 @@ class Fleet:
                 self._door,
             )
 
-        health_port = "operations" if self._door is None else "http"
         for process in range(processes):
-            self._start(self.coordinators, f"coordinator-{process}", command, health_port)
+            self._start(self.coordinators, f"coordinator-{process}", command)
 
     def _shared_door(self) -> SharedDoor:
         """Held by this process too: a coordinator that is started again takes what waits there."""
@@ -144,14 +146,9 @@ class Fleet:
         metrics.mkdir(mode=0o700)
         return SharedDoor(listening(self.listen), listening(self.operations), metrics)
 
-    def _start(
-        self, among: list[Child], name: str, command: Callable[[], Command], health_port: str = "http"
-    ) -> None:
-        # an alone coordinator's health is asked where operators ask; one of several has a port for it, as other tiers do
-        host = _reached_at(self.operations.host) if health_port == "operations" else LOOPBACK
-
+    def _start(self, among: list[Child], name: str, command: Callable[[], Command]) -> None:
         async def probe(child: Child) -> None:
-            await self._readiness.watch(child, str(Address(host, child.ports[health_port])))
+            await self._readiness.watch(child, f"{LOOPBACK}:{child.ports['http']}")
 
         child = Child(name, command, self._folder.log_file(name), probe=probe, on_change=self._changed)
         among.append(child)
@@ -176,11 +173,45 @@ class Fleet:
     def publish(self) -> None:
         """Bring the routing file up to date. A disk that is full is logged: the next call tries again."""
         try:
-            self._routing.publish(
-                routing_body(self._cluster.default_models, self.preprocessors, self.versions)
-            )
+            self.publish_or_raise()
         except OSError as error:
             log.error("routing_not_written", error=str(error))
+
+    def publish_or_raise(self) -> int:
+        """Bring the routing file up to date and return its revision. Raises OSError."""
+        body = routing_body(self._cluster.default_models, self.preprocessors, self.versions, self._book)
+        self.routing.publish(body)
+        return self.routing.revision
+
+    async def is_in_force(self, revision: int, defaults: Mapping[str, str], timeout_s: float) -> bool:
+        """Wait until every coordinator that answers goes by this revision or a later one, and takes the bare names for
+        `defaults`. False when that takes longer than `timeout_s`."""
+        async for _ in self.changes(timeout_s):
+            if all(_goes_by(child.health, revision, defaults) for child in self.coordinators):
+                return True
+        return False
+
+    # -- versions that come and go -----------------------------------------------------------------------------------
+
+    def find(self, name: str, version: str) -> ServedVersion | None:
+        """The version that runs, or is started or drained; of two the one that stays."""
+        found = [each for each in self.versions if (each.name, each.version.version) == (name, version)]
+        return min(found, key=lambda each: each.is_draining, default=None)
+
+    def add(self, served: ServedVersion) -> None:
+        """A version that comes while the others serve. Nothing of it is started by this."""
+        self.versions.append(served)
+        self.versions.sort(key=lambda each: (each.name, parse_version(each.version.version)))
+
+    async def remove(self, served: ServedVersion, drain_s: float) -> None:
+        """Drain its minions within `drain_s` and forget it. Nobody may be sent to it any more."""
+        served.is_draining = True
+        try:
+            await _stop(served.replicas, drain_s)
+        finally:
+            if served in self.versions:
+                self.versions.remove(served)
+            self.wake()
 
     # -- stopping --------------------------------------------------------------------------------------------------
 
@@ -231,6 +262,16 @@ class Fleet:
 
 async def _stop(children: Iterable[Child], drain_s: float) -> None:
     await asyncio.gather(*(child.stop(max(0.0, drain_s)) for child in children))
+
+
+def _goes_by(health: Health | None, revision: int, defaults: Mapping[str, str]) -> bool:
+    """A coordinator that does not answer reads the file when it does again."""
+    if health is None:
+        return True
+    if health.revision is not None and health.revision < revision:
+        return False
+    known = dict(health.default_of)
+    return all(known.get(name, default) == default for name, default in defaults.items())
 
 
 def _reached_at(host: str) -> str:

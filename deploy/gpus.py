@@ -78,6 +78,13 @@ class Gpus:
             f"it needs {needed} MB on one GPU and the most that is left is {most} MB; stop another version or lower resources.gpu_memory_mb"
         )
 
+    def give_back(self, placement: Placement, memory_mb: int | None) -> None:
+        """A minion that was placed has ended for good."""
+        for gpu in self.gpus:
+            if placement.device != "cpu" and gpu.uuid == placement.visible:
+                gpu.minions -= 1
+                gpu.promised_mb -= memory_mb or 0
+
 
 def find_gpus() -> Gpus:
     """Asks nvidia-smi. Where CUDA_VISIBLE_DEVICES is set, only the GPUs it names are ours to give."""

@@ -29,6 +29,10 @@ class Health:
     ready_of: tuple[tuple[str, int], ...] = ()
     traceback: str | None = None
     """What follows the first line of the problem: a model's own traceback, or its last output."""
+    revision: int | None = None
+    """Of the routing file that a coordinator goes by; None of other tiers."""
+    default_of: tuple[tuple[str, str], ...] = ()
+    """The version that a coordinator takes each model's bare name for."""
 
     @classmethod
     def parse(cls, body: Any) -> Health:
@@ -49,6 +53,8 @@ class Health:
             _parts(body.get("workers")),
             counts,
             _further_lines(problem) if problem else None,
+            body["revision"] if type(body.get("revision")) is int else None,
+            _defaults(body.get("models")),
         )
 
 
@@ -67,6 +73,15 @@ def _counts(written: Any) -> tuple[tuple[str, int], ...]:
         (str(name), entry["ready"])
         for name, entry in entries.items()
         if isinstance(entry, dict) and type(entry.get("ready")) is int
+    )
+
+
+def _defaults(written: Any) -> tuple[tuple[str, str], ...]:
+    entries = written if isinstance(written, dict) else {}
+    return tuple(
+        (str(name), entry["version"])
+        for name, entry in entries.items()
+        if isinstance(entry, dict) and isinstance(entry.get("version"), str)
     )
 
 

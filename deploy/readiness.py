@@ -6,7 +6,7 @@ That a process died is noticed elsewhere and at once; this notices that it is no
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
@@ -62,9 +62,16 @@ class Readiness:
             await asyncio.sleep(self._interval_s)
 
     async def _ask(self, address: str) -> Health | None:
+        try:
+            return Health.parse(await self.read(address, "/readyz"))
+        except ValueError:
+            return None
+
+    async def read(self, address: str, path: str) -> Any:
+        """The JSON that a child answers there; None when it does not."""
         assert self._session is not None
         try:
-            async with self._session.get(f"http://{address}/readyz", allow_redirects=False) as response:
-                return Health.parse(await response.json(content_type=None))
+            async with self._session.get(f"http://{address}{path}", allow_redirects=False) as response:
+                return await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None

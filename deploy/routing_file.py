@@ -26,7 +26,7 @@ class RoutingFile:
         self._history = history
         self._keep = keep
         self._body: dict[str, Any] | None = None
-        self._before = _read(path)
+        self._before = read_body(path)
         """What lay there when this began: labels stay where they were across a restart."""
         self.revision = self._last_revision()
         """Of the file that lies there now; 0 when there is none. It never goes back, also across restarts."""
@@ -76,7 +76,8 @@ class RoutingFile:
         return newest
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_body(path: Path) -> dict[str, Any] | None:
+    """What a routing file says; None when there is none, or it is not one."""
     with contextlib.suppress(OSError, ValueError):
         found = json.loads(path.read_bytes())
         return found if isinstance(found, dict) and isinstance(found.get("models"), dict) else None

@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,10 +20,20 @@ from typing import Any, Final
 STATE_FOLDER: Final = ".crema"
 SUPERVISOR_FILE: Final = "supervisor.json"
 ASK_TIMEOUT_S: Final = 5.0
+# The supervisor says something every two seconds while a verb runs.
+SILENT_S: Final = 30.0
 
 
 class NotRunning(Exception):
     """No supervisor answers for this folder or file; the text says how to start one."""
+
+
+class Refused(Exception):
+    """A release verb was not done; the text says why and what to do, `detail` is what stands under it."""
+
+    def __init__(self, problem: str, detail: str) -> None:
+        super().__init__(problem)
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,28 @@ class RunningCluster:
     def status(self) -> dict[str, Any]:
         """The status document (design: 6.3). Raises NotRunning when the supervisor is gone meanwhile."""
         return _ask(self.control, "/status")
+
+    def run(self, verb: str, asked: Mapping[str, Any], progress: Callable[[str], None]) -> dict[str, Any]:
+        """Run a release verb and return what it did, once that is in force. Raises Refused or NotRunning."""
+        connection = _UnixConnection(self.control, SILENT_S)
+        try:
+            connection.request(
+                "POST", f"/{verb}", json.dumps(dict(asked)), {"Content-Type": "application/json"}
+            )
+            for line in connection.getresponse():
+                said = json.loads(line) if line.strip() else {}
+                if "done" in said:
+                    done: dict[str, Any] = said["done"]
+                    return done
+                if "refused" in said:
+                    raise Refused(said["refused"], said.get("detail", ""))
+                if "progress" in said:
+                    progress(said["progress"])
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise NotRunning(f"the supervisor does not answer on {self.control}: {error}") from None
+        finally:
+            connection.close()
+        raise NotRunning("the supervisor ended before this was done\n  see: crema status")
 
 
 def find_cluster(cluster_file: Path | None = None, folder: Path | None = None) -> RunningCluster:
@@ -80,8 +113,8 @@ def _open(state_folder: Path, start: str) -> RunningCluster:
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=ASK_TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float = ASK_TIMEOUT_S) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:

@@ -6,11 +6,15 @@ Outside programs rely on the members of `processes` (design: 6.3); what is added
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from crema.host.config import RefusedPackage
 from deploy.child import Child
+from deploy.pointers import Pointers
+from deploy.refusals import Refusal
+from deploy.release_book import ReleaseBook
 from deploy.version import ServedVersion
 
 SHOWN_PORTS = ("public", "operations", "channel", "http")
@@ -24,10 +28,14 @@ def status_document(
     coordinators: Iterable[Child],
     preprocessors: Iterable[Child],
     versions: Iterable[ServedVersion],
-    refused: Iterable[RefusedPackage] = (),
+    book: ReleaseBook,
+    refused: Iterable[RefusedPackage | Refusal] = (),
+    notes: Mapping[str, str] = MappingProxyType({}),
+    doing: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """`{"processes": […], "models": […], …}`. `state` is the supervisor's own: starting, ready or draining."""
     versions = list(versions)
+    running = {served.label for served in versions}
     processes: list[dict[str, Any]] = [
         {"tier": "supervisor", "state": state, "pid": os.getpid(), "ports": {}}
     ]
@@ -36,7 +44,7 @@ def status_document(
     for child in preprocessors:
         processes.extend(_processes(child, "preprocessor", part="decoder"))
     for served in versions:
-        named = {"model": served.model.name, "version": served.version.version}
+        named = {"model": served.name, "version": served.version.version}
         for child in served.replicas:
             processes.extend(_processes(child, "minion", role="host", part="worker", **named))
     return {
@@ -44,7 +52,11 @@ def status_document(
         "state": state,
         "urls": urls,
         "processes": processes,
-        "models": [*map(_version, versions), *map(_refused, refused)],
+        "models": [
+            *(_version(served, book.now(served.name), notes) for served in versions),
+            *(_coming(label, text) for label, text in doing.items() if label not in running),
+            *map(_refused, (each for each in refused if each.label not in {*running, *doing})),
+        ],
     }
 
 
@@ -71,10 +83,24 @@ def _ports(child: Child) -> dict[str, int]:
     return {name: child.ports[name] for name in SHOWN_PORTS if name in child.ports}
 
 
-def _refused(package: RefusedPackage) -> dict[str, Any]:
-    """A package that was never started, because its manifest is wrong."""
+def _coming(label: str, doing: str) -> dict[str, Any]:
+    """A package that is looked at, and of which nothing runs yet."""
+    model, _, version = label.partition("@")
     return {
-        "model": package.name,
+        "model": model,
+        "version": version,
+        "state": "starting",
+        "replicas": 0,
+        "ready": 0,
+        "default": False,
+        "note": doing,
+    }
+
+
+def _refused(package: RefusedPackage | Refusal) -> dict[str, Any]:
+    """A package that serves nothing: its manifest is wrong, it failed its checklist, or it did not start."""
+    shown = {
+        "model": package.model if isinstance(package, Refusal) else package.name,
         "version": package.version,
         "state": "failed",
         "replicas": 0,
@@ -82,17 +108,28 @@ def _refused(package: RefusedPackage) -> dict[str, Any]:
         "default": False,
         "problem": package.problem,
     }
+    if isinstance(package, Refusal) and package.traceback:
+        shown["traceback"] = package.traceback
+    return shown
 
 
-def _version(served: ServedVersion) -> dict[str, Any]:
+def _version(served: ServedVersion, now: Pointers | None, notes: Mapping[str, str]) -> dict[str, Any]:
+    version = served.version.version
+    is_listed = now is not None and version in now.shares
     shown: dict[str, Any] = {
-        "model": served.model.name,
+        "model": served.name,
         "version": served.version.version,
         "state": served.state,
         "replicas": served.wanted,
         "ready": len(served.ready),
-        "default": served.model.default == served.version.version,
+        "default": now is not None and now.default == version,
     }
+    if now is not None and is_listed:
+        shown["canary_percent"] = now.shares[version]
+        shown["gets"] = now.gets(version)
+        shown["labels"] = [label for label, means in now.labels.items() if means == version]
+    if served.label in notes:
+        shown["note"] = notes[served.label]
     if served.profile is not None:
         shown["profile"] = served.profile
     if served.state != "ready" and served.shown_problem:

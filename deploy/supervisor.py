@@ -15,21 +15,30 @@ from typing import Any, Final
 
 import structlog
 
+from crema.host.audit import AUDIT_FILE, Audit
 from crema.host.config import ResolvedCluster
+from deploy.canary_watch import CanaryWatch, Figures, read_figures, rule_of
 from deploy.child import Child
-from deploy.control import Control
+from deploy.control import Control, Verb
 from deploy.display import Display
-from deploy.environments import EnvironmentFailed, Environments
+from deploy.environments import Environments
 from deploy.fleet import Fleet
-from deploy.gpus import DoesNotFit, Gpus, find_gpus
+from deploy.gpus import find_gpus
+from deploy.handover import Checks, Handovers
 from deploy.orphans import collect_orphans
+from deploy.package_watch import PackageWatch
+from deploy.pointers import ReleaseRefused
 from deploy.ports import check_free
 from deploy.readiness import Readiness
+from deploy.refusals import Refusals, without_refused
+from deploy.release_book import ReleaseBook
+from deploy.releases import Progress, ReleaseParts, Releases
+from deploy.routing_file import read_body
+from deploy.starter import Starter
 from deploy.state_folder import StateFolder, children_written
 from deploy.status_view import status_document
 from deploy.tiers import LOOPBACK
 from deploy.version import ServedVersion
-from deploy.warmup import WarmupFailed, warmup_file
 
 # The whole of stopping; each tier's own drain is bounded by 25 s.
 STOP_S: Final = 28.0
@@ -60,18 +69,39 @@ class Supervisor:
         once_ready: Callable[[str], Awaitable[None]] | None = None,
         started_from: Path | None = None,
         log_level: str = "info",
+        handovers: Checks | None = None,
     ) -> None:
+        refusals = Refusals(state_folder.path / "refused.json", cluster.config.packages_dir)
+        cluster = without_refused(cluster, refusals)
         self._cluster = cluster
         self._config = cluster.config
         self._folder = state_folder
-        self._environments = environments
         self._display = display
         self._once_ready = once_ready
         self._started_from = started_from
         self._readiness = Readiness()
-        self._fleet = Fleet(cluster, state_folder, self._readiness, self._child_changed, log_level)
-        self._control = Control(state_folder.control_socket(), self.status)
-        self._gpus = Gpus()
+        self._book = ReleaseBook(cluster, read_body(state_folder.routing))
+        self._fleet = Fleet(
+            cluster, state_folder, self._book, self._readiness, self._child_changed, log_level
+        )
+        self._starter = Starter(self._fleet, state_folder, environments, display, self._fail)
+        self._refusals = refusals
+        self._releases = Releases(
+            ReleaseParts(
+                cluster=cluster,
+                book=self._book,
+                fleet=self._fleet,
+                starter=self._starter,
+                handovers=handovers or Handovers(state_folder.path, cluster.config.path),
+                refusals=refusals,
+                audit=Audit(state_folder.path / AUDIT_FILE),
+                display=display,
+            )
+        )
+        self._canaries = CanaryWatch(
+            self._book, rule_of(self._config.releases), self._figures, self._releases.take_back
+        )
+        self._control = Control(state_folder.control_socket(), self.status, self._verbs())
         self._is_serving = False
         self._is_stopping = asyncio.Event()
         self._shown_ready: dict[str, bool] = {}
@@ -82,8 +112,10 @@ class Supervisor:
             beside = [asyncio.create_task(collect_orphans()), asyncio.create_task(self._tend())]
             try:
                 await self._unless_stopped(self._start())
+                beside += self._begin_releases()
                 await self._is_stopping.wait()
             finally:
+                await self._releases.close()
                 await self._stop_all()
                 for task in beside:
                     task.cancel()
@@ -104,7 +136,10 @@ class Supervisor:
             cluster=str(self._config.path),
             state=state,
             urls=self._fleet.urls(),
-            refused=self._cluster.refused,
+            refused=[*self._cluster.refused, *self._refusals],
+            doing=self._releases.doing,
+            book=self._book,
+            notes=self._notes(),
             **self._fleet.parts(),
         )
 
@@ -128,13 +163,17 @@ class Supervisor:
             self._display.line(
                 "NOTE", "leftovers", f"{len(left)} processes of a killed cluster did not end by themselves"
             )
+        # what lies there now is not new
+        self._packages = await asyncio.to_thread(
+            PackageWatch, self._config.packages_dir, self._releases.dropped_in, self._releases.gone
+        )
         self._write_state()
         if self._started_from is not None:
             self._folder.point_from(self._started_from)
         await self._control.start()
         await check_free(self._config.coordinator.listen, "coordinator.listen")
         await check_free(self._config.coordinator.operations, "coordinator.operations")
-        self._gpus = await asyncio.to_thread(find_gpus)
+        self._starter.gpus = await asyncio.to_thread(find_gpus)
 
     def _show_refused(self) -> None:
         """Packages that nobody asked for by name and whose manifests are wrong."""
@@ -152,8 +191,8 @@ class Supervisor:
         starting: list[asyncio.Task[None]] = []
         try:
             for served in self._fleet.versions:
-                if await self._find_python(served):
-                    starting.append(asyncio.create_task(self._start_minions(served)))
+                if await self._starter.find_python(served, self._progress_of(served)):
+                    starting.append(asyncio.create_task(self._starter.start_minions(served)))
             await asyncio.gather(*starting)
         finally:
             for task in starting:
@@ -165,49 +204,8 @@ class Supervisor:
         if all(served.problem is not None for served in self._fleet.versions):
             raise NothingToServe("no version of any model can be started: the reasons stand above")
 
-    async def _find_python(self, served: ServedVersion) -> bool:
-        def progress(text: str) -> None:
-            self._display.working(f"environment of {served.label}: {text}")
-
-        try:
-            chosen = await self._environments.python_of(served.version, progress)
-        except EnvironmentFailed as error:
-            self._fail(served, str(error))
-            return False
-        served.python, served.profile = chosen.python, chosen.profile
-        self._display.line("BUILT" if chosen.is_new else "FOUND", served.label, chosen.words)
-        return True
-
-    async def _start_minions(self, served: ServedVersion) -> None:
-        manifest = served.version.manifest
-        try:
-            # a CPU build cannot use a GPU, whatever the machine has
-            gpus = Gpus() if served.profile == "cpu" else self._gpus
-            served.placements = [
-                gpus.place(manifest.resources.device, manifest.resources.gpu_memory_mb)
-                for _ in range(served.wanted)
-            ]
-        except DoesNotFit as error:
-            self._fail(served, str(error))
-            return
-        try:
-            served.warmup = await warmup_file(manifest, self._folder.warmup, self._a_preprocessor)
-        except WarmupFailed as error:
-            log.warning("warmup_failed", version=served.label, error=str(error))
-            self._display.line("NOTE", served.label, "warms up on zeros", problem=str(error))
-        # hashing all of a package takes a while: only where something was measured
-        if self._folder.curves.is_dir():
-            with contextlib.suppress(OSError):
-                served.digest = await asyncio.to_thread(lambda: manifest.digest)
-        self._fleet.start_minions(served)
-
-    async def _a_preprocessor(self) -> str:
-        """The channel of a ready preprocessor, waited for."""
-        async for _ in self._fleet.changes(SETTLE_MARGIN_S):
-            for child in self._fleet.preprocessors:
-                if child.is_ready:
-                    return f"{LOOPBACK}:{child.ports['channel']}"
-        raise WarmupFailed("no preprocessor became ready")
+    def _progress_of(self, served: ServedVersion) -> Callable[[str], None]:
+        return lambda text: self._display.working(f"environment of {served.label}: {text}")
 
     async def _settle(self) -> None:
         """Wait until every version is ready or failed, and the coordinators know it."""
@@ -229,11 +227,13 @@ class Supervisor:
             return False
         known = dict(coordinator.health.ready_of)
         defaults = [
-            served for served in self._fleet.versions if served.version.version == served.model.default
+            served
+            for served in self._fleet.versions
+            if served.version.version == self._book.default(served.name)
         ]
         failed = [served for served in defaults if served.state == "failed"]
         return coordinator.is_ready or (
-            bool(failed) and all(known.get(served.model.name, 0) > 0 for served in defaults if served.ready)
+            bool(failed) and all(known.get(served.name, 0) > 0 for served in defaults if served.ready)
         )
 
     async def _tell_ready(self) -> None:
@@ -306,6 +306,48 @@ class Supervisor:
                 "children": children_written(self._fleet.pids()),
             }
         )
+
+    # -- releases --------------------------------------------------------------------------------------------------
+
+    def _verbs(self) -> dict[str, Verb]:
+        """The release verbs, as the control socket takes them. None runs before the cluster serves."""
+
+        def when_serving(verb: Callable[[dict[str, Any], Progress], Awaitable[dict[str, Any]]]) -> Verb:
+            async def run(asked: dict[str, Any], progress: Progress) -> dict[str, Any]:
+                if not self._is_serving or self._is_stopping.is_set():
+                    raise ReleaseRefused("the cluster is starting or stopping\n  see: crema status")
+                return await verb(asked, progress)
+
+            return run
+
+        releases = self._releases
+        verbs = {
+            "release": lambda asked, progress: releases.release(
+                asked["package"], asked["canary_percent"], progress
+            ),
+            "promote": lambda asked, progress: releases.promote(asked["model"], asked["version"], progress),
+            "rollback": lambda asked, progress: releases.rollback(asked["model"], progress),
+            "retire": lambda asked, progress: releases.retire(asked["model"], asked["version"], progress),
+        }
+        return {name: when_serving(verb) for name, verb in verbs.items()}
+
+    def _begin_releases(self) -> list[asyncio.Task[None]]:
+        """Watch canaries, and the packages folder where the cluster file does not say otherwise."""
+        tasks = [asyncio.create_task(self._canaries.run())]
+        if self._config.releases.watch:
+            tasks.append(asyncio.create_task(self._packages.run()))
+        return tasks
+
+    async def _figures(self) -> Figures:
+        async def ask(child: Child) -> Any:
+            return await self._readiness.read(f"{LOOPBACK}:{child.ports['http']}", "/versions")
+
+        return await read_figures(self._fleet.coordinators, ask)
+
+    def _notes(self) -> dict[str, str]:
+        """By version, what `crema status` says of it besides its state."""
+        judged = {label: f"canary: {decision.reason}" for label, decision in self._canaries.said.items()}
+        return {**self._releases.notes, **judged}
 
     async def _tend(self) -> None:
         """What nobody asks for: logs stay bounded, and what a full disk refused is written when it can be."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crema.host.config import ResolvedModel, ResolvedVersion
+from crema.host.config import ResolvedVersion
 from deploy.child import Child
 from deploy.gpus import Placement
 
 
 class ServedVersion:
-    """One version that the cluster file asks for. `problem` is set when it cannot even be started."""
+    """One version of the model `name` that is to run. `problem` is set when it cannot even be started."""
 
-    def __init__(self, model: ResolvedModel, version: ResolvedVersion) -> None:
-        self.model = model
+    def __init__(self, name: str, version: ResolvedVersion) -> None:
+        self.name = name
         self.version = version
         self.python: Path | None = None
         """The Python of its virtualenv, once that is built."""
@@ -22,7 +22,7 @@ class ServedVersion:
         self.problem: str | None = None
         self.warmup: Path | None = None
         self.digest: str | None = None
-        """Of its package, where a measured curve may lie under it."""
+        """Of its package, where somebody asked for it: a measured curve and a check's report lie under it."""
         self.replicas: list[Child] = []
         self.placements: list[Placement] = []
         self.is_draining = False
@@ -30,7 +30,7 @@ class ServedVersion:
     @property
     def label(self) -> str:
         """`tags@3.1`."""
-        return f"{self.model.name}@{self.version.version}"
+        return f"{self.name}@{self.version.version}"
 
     @property
     def wanted(self) -> int:
@@ -60,6 +60,12 @@ class ServedVersion:
         if self.problem is not None:
             return self.problem
         return next((child.problem for child in self.replicas if not child.is_ready and child.problem), None)
+
+    @property
+    def traceback(self) -> str:
+        """What its replicas said beyond the first line of their problem; may be empty."""
+        told = (child.health.traceback for child in self.replicas if not child.is_ready and child.health)
+        return next(filter(None, told), None) or ""
 
     @property
     def is_settled(self) -> bool:

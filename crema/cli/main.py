@@ -34,6 +34,14 @@ VERBS: Final[dict[str, Verb]] = {
         "Send photos to a cluster and show what the models say.", "crema analyze samples/coffee.jpg"
     ),
     "status": Verb("Show every process of the running cluster.", "crema status"),
+    "models": Verb("List the models' versions and what each gets of the traffic.", "crema models"),
+    "release": Verb(
+        "Check a package and serve it beside the others, or as a canary.",
+        "crema release model_packages/tags/3.2 --canary 5%",
+    ),
+    "promote": Verb("Make a model's name mean a version that serves.", "crema promote tags@3.2"),
+    "rollback": Verb("Undo a model's last release, promote or retire.", "crema rollback tags"),
+    "retire": Verb("Take a version out of service.", "crema retire tags@3.1"),
     "lock": Verb(
         "Pin and hash what a package's requirements.in wants.", "crema lock model_packages/tags/3.1"
     ),

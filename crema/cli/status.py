@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +34,17 @@ def status(as_json: bool, cluster: Path | None) -> None:
 
         click.echo(json.dumps(document, indent=1))
         return
-    lines = aligned(_rows(document))
-    for process, line in zip_longest(document["processes"], lines):
+    rows, tracebacks = _rows(document)
+    for line, traceback in zip(aligned(rows), tracebacks, strict=True):
         click.echo(line)
-        for further in (process or {}).get("traceback", "").splitlines():
+        for further in traceback.splitlines():
             click.echo(f"{'':{STATE_WIDTH}} {further}")
 
 
-def _rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
+def _rows(document: dict[str, Any]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """The rows of the table, and what stands under each of them."""
     rows: list[tuple[str, ...]] = []
+    tracebacks = [process.get("traceback", "") for process in document["processes"]]
     for process in document["processes"]:
         named = process["tier"] if "model" not in process else f"{process['model']}@{process['version']}"
         # inner processes stand under the one that started them
@@ -55,5 +56,10 @@ def _rows(document: dict[str, Any]) -> list[tuple[str, ...]]:
     for version in document["models"]:
         if (version["model"], version["version"]) not in shown:
             label = f"{version['model']}@{version['version']}"
-            rows.append((version["state"].upper(), label, "not running", "", version.get("problem", "")))
-    return rows
+            why = version.get("problem") or version.get("note", "")
+            rows.append((version["state"].upper(), label, "not running", "", why))
+            tracebacks.append(version.get("traceback", ""))
+        elif "note" in version:
+            rows.append(("NOTE", f"{version['model']}@{version['version']}", "", "", version["note"]))
+            tracebacks.append("")
+    return rows, tracebacks

@@ -27,6 +27,8 @@ from crema.host.config_parts import (
     Replicas,
     VersionConfig,
 )
+from crema.host.config_releases import HINTS as RELEASES_HINTS
+from crema.host.config_releases import ReleasesConfig
 from crema.host.manifest import Manifest, ManifestError, load_manifest
 from crema.host.manifest_parts import AsTuple
 from crema.host.mistakes import Strict, read_model
@@ -42,6 +44,7 @@ __all__ = [
     "ModelConfig",
     "Ports",
     "PreprocessorConfig",
+    "ReleasesConfig",
     "Replicas",
     "ResolvedCluster",
     "ResolvedModel",
@@ -49,6 +52,7 @@ __all__ = [
     "VersionConfig",
     "load_cluster",
     "resolve_cluster",
+    "resolve_version",
 ]
 
 # The `try:` line per place, where the mistake itself does not know a better one.
@@ -90,6 +94,7 @@ _HINTS: Final[Mapping[str, str]] = MappingProxyType(
         "fetch.hosts[]": "images.example.com, or store.internal:9000",
         "fetch.allow_private": "allow_private: [10.1.0.0/16]",
         "fetch.allow_private[]": "10.1.0.0/16",
+        **RELEASES_HINTS,
     }
 )
 
@@ -112,6 +117,8 @@ class ClusterConfig(Strict):
     insecure: bool = False
     """Allows listeners beyond loopback without keys."""
     fetch: FetchConfig = Field(default_factory=FetchConfig)
+    releases: ReleasesConfig = Field(default_factory=ReleasesConfig)
+    """How new versions come in while the cluster runs."""
 
     _source: YamlSource | None = PrivateAttr(default=None)
     _path: Path = PrivateAttr(default=Path())
@@ -162,6 +169,11 @@ class RefusedPackage:
     name: str
     version: str
     mistakes: tuple[Mistake, ...]
+
+    @property
+    def label(self) -> str:
+        """`tags@3.1`."""
+        return f"{self.name}@{self.version}"
 
     @property
     def problem(self) -> str:
@@ -240,6 +252,16 @@ def resolve_cluster(config: ClusterConfig) -> ResolvedCluster:
     if mistakes:
         raise ConfigError(mistakes)
     return ResolvedCluster(config, models, tuple(refused))
+
+
+def resolve_version(config: ClusterConfig, folder: PackageFolder) -> ResolvedVersion:
+    """One version of the packages folder, as the file wants it served (by the defaults where it names it not).
+
+    Raises ManifestError.
+    """
+    manifest = load_manifest(folder.path, shown_as=folder.manifest_shown_as)
+    model = config.models.get(folder.name, ModelConfig())
+    return _resolved(folder, manifest, (model.versions or {}).get(str(folder.version), VersionConfig()))
 
 
 def _newest_good(packages: Packages, name: str, refused: list[RefusedPackage]) -> ResolvedVersion | None:

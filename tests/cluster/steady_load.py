@@ -6,6 +6,7 @@ import http.client
 import json
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,12 +25,13 @@ class Ended:
 
 
 class SteadyLoad:
-    """`with SteadyLoad(url, photo) as load:` calls `per_s` times a second, whatever becomes of the calls before."""
+    """`with SteadyLoad(url, photo) as load:` calls `per_s` times a second, whatever becomes of the calls before. Of several
+    photos each call sends the next."""
 
     def __init__(
         self,
         url: str,
-        photo: bytes,
+        photo: bytes | Sequence[bytes],
         *,
         path: str = "/v1/analyze",
         per_s: float = 20.0,
@@ -38,7 +40,7 @@ class SteadyLoad:
         self.ended: list[Ended] = []
         self._address = urlsplit(url).netloc
         self._path = path
-        self._photo = photo
+        self._photos = [photo] if isinstance(photo, bytes) else list(photo)
         self._interval_s = 1 / per_s
         self._timeout_s = timeout_s
         self._stop = threading.Event()
@@ -63,17 +65,18 @@ class SteadyLoad:
     def _run(self) -> None:
         number, due = 0, time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
-            call = threading.Thread(target=self._call, args=(f"load-{number}",), daemon=True)
+            call = threading.Thread(target=self._call, args=(f"load-{number}", number), daemon=True)
             self._calls.append(call)
             call.start()
             number, due = number + 1, due + self._interval_s
 
-    def _call(self, request_id: str) -> None:
+    def _call(self, request_id: str, number: int) -> None:
         began = time.monotonic()
         status, body, error = None, None, None
         connection = http.client.HTTPConnection(self._address, timeout=self._timeout_s)
         try:
-            connection.request("POST", self._path, body=self._photo, headers={"X-Request-Id": request_id})
+            photo = self._photos[number % len(self._photos)]
+            connection.request("POST", self._path, body=photo, headers={"X-Request-Id": request_id})
             response = connection.getresponse()
             body = json.loads(response.read())
             status = response.status

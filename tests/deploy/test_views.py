@@ -9,8 +9,10 @@ from typing import Any, cast
 
 import pytest
 
+from crema.host.config import load_cluster, resolve_cluster
 from deploy.child import Child
 from deploy.health import Health, Part
+from deploy.release_book import ReleaseBook
 from deploy.routing_view import routing_body
 from deploy.status_view import status_document
 from deploy.version import ServedVersion
@@ -38,23 +40,30 @@ def served(tmp_path: Path) -> ServedVersion:
     write_package(tmp_path, "toy")
     cluster = resolved(tmp_path, 'models: {toy: {labels: {next: "1.0"}, versions: {"1.0": {replicas: 2}}}}\n')
     model = cluster.models["toy"]
-    return ServedVersion(model, model.versions[0])
+    return ServedVersion("toy", model.versions[0])
 
 
-def routed(served: ServedVersion) -> Any:
-    body = routing_body(["toy"], [child(port=5000), child("starting", port=5002)], [served])
+@pytest.fixture
+def book(tmp_path: Path, served: ServedVersion) -> ReleaseBook:
+    return ReleaseBook(resolve_cluster(load_cluster(tmp_path / "cluster.yaml")), None)
+
+
+def routed(served: ServedVersion, book: ReleaseBook) -> Any:
+    body = routing_body(["toy"], [child(port=5000), child("starting", port=5002)], [served], book)
     return json.loads(json.dumps(body))
 
 
-def test_only_ready_replicas_and_preprocessors_are_routed_to(served: ServedVersion) -> None:
+def test_only_ready_replicas_and_preprocessors_are_routed_to(
+    served: ServedVersion, book: ReleaseBook
+) -> None:
     served.replicas = [child(port=4000), child("busy", port=4002), child("starting", None)]
-    body = routed(served)
+    body = routed(served, book)
     assert body["preprocessors"] == ["127.0.0.1:5000"]
     assert body["models"]["toy"]["versions"]["1.0"]["replicas"] == ["127.0.0.1:4000"]
 
 
-def test_a_model_carries_default_labels_and_its_card(served: ServedVersion) -> None:
-    body = routed(served)
+def test_a_model_carries_default_labels_and_its_card(served: ServedVersion, book: ReleaseBook) -> None:
+    body = routed(served, book)
     model = body["models"]["toy"]
     assert (body["default_models"], model["default"], model["labels"]) == (["toy"], "1.0", {"next": "1.0"})
     assert model["versions"]["1.0"]["card"]["input"] == {"kind": "tensor", "shape": [4], "dtype": "float32"}
@@ -73,20 +82,22 @@ def test_a_model_carries_default_labels_and_its_card(served: ServedVersion) -> N
     ],
 )
 def test_a_versions_state_follows_from_its_replicas(
-    served: ServedVersion, states: list[str], version: str, in_file: str
+    served: ServedVersion, book: ReleaseBook, states: list[str], version: str, in_file: str
 ) -> None:
     served.replicas = [child(state, problem="no weights") for state in states]
-    entry = routed(served)["models"]["toy"]["versions"]["1.0"]
+    entry = routed(served, book)["models"]["toy"]["versions"]["1.0"]
     assert (served.state, entry["state"]) == (version, in_file)
     assert entry["problem"] == ("no weights" if version == "failed" else None)
 
 
-def test_a_version_that_cannot_be_started_has_failed_for_that_reason(served: ServedVersion) -> None:
+def test_a_version_that_cannot_be_started_has_failed_for_that_reason(
+    served: ServedVersion, book: ReleaseBook
+) -> None:
     served.problem = "has no lock"
     assert (served.state, served.shown_problem, served.is_settled) == ("failed", "has no lock", True)
 
 
-def status(served: ServedVersion) -> dict[str, Any]:
+def status(served: ServedVersion, book: ReleaseBook) -> dict[str, Any]:
     return status_document(
         cluster="/c/cluster.yaml",
         state="ready",
@@ -94,12 +105,15 @@ def status(served: ServedVersion) -> dict[str, Any]:
         coordinators=[],
         preprocessors=[child()],
         versions=[served],
+        book=book,
     )
 
 
-def test_workers_and_decoders_are_listed_after_the_process_that_has_them(served: ServedVersion) -> None:
+def test_workers_and_decoders_are_listed_after_the_process_that_has_them(
+    served: ServedVersion, book: ReleaseBook
+) -> None:
     served.replicas = [child(pid=8)]
-    rows = [(row["tier"], row.get("role"), row["pid"]) for row in status(served)["processes"][1:]]
+    rows = [(row["tier"], row.get("role"), row["pid"]) for row in status(served, book)["processes"][1:]]
     assert rows == [
         ("preprocessor", None, 7),
         ("preprocessor", "decoder", 70),
@@ -108,17 +122,21 @@ def test_workers_and_decoders_are_listed_after_the_process_that_has_them(served:
     ]
 
 
-def test_a_process_between_two_starts_is_listed_without_a_pid(served: ServedVersion) -> None:
+def test_a_process_between_two_starts_is_listed_without_a_pid(
+    served: ServedVersion, book: ReleaseBook
+) -> None:
     served.replicas = [child("starting", None, problem="killed by SIGKILL")]
-    row = status(served)["processes"][-1]
+    row = status(served, book)["processes"][-1]
     assert (row["state"], row["pid"], row["ports"], row["restarts"]) == ("starting", None, {}, 2)
     assert row["problem"] == "killed by SIGKILL"
 
 
-def test_models_are_listed_with_counts_and_the_reason_for_what_is_missing(served: ServedVersion) -> None:
+def test_models_are_listed_with_counts_and_the_reason_for_what_is_missing(
+    served: ServedVersion, book: ReleaseBook
+) -> None:
     served.replicas = [child(), child("starting", None, problem="killed by SIGKILL")]
     served.profile = "cpu"
-    assert status(served)["models"] == [
+    assert status(served, book)["models"] == [
         {
             "model": "toy",
             "version": "1.0",
@@ -126,6 +144,9 @@ def test_models_are_listed_with_counts_and_the_reason_for_what_is_missing(served
             "replicas": 2,
             "ready": 1,
             "default": True,
+            "canary_percent": None,
+            "gets": "default",
+            "labels": ["next"],
             "profile": "cpu",
             "problem": "killed by SIGKILL",
         }
