@@ -29,8 +29,8 @@ STEP: Final = 4
 STEP_TIMES: Final = 3
 # An estimate is wrong by a tenth easily: as long as replicas are starting, so much of them is left to show itself.
 STARTING_SLACK: Final = 0.1
-# What takes longer than a third of the cooldown to start is kept for six cooldowns.
-SLOW_BOOT_SHARE: Final = 1 / 3
+# What takes longer than half of the cooldown to start is kept for six cooldowns.
+SLOW_BOOT_SHARE: Final = 0.5
 SLOW_COOLDOWNS: Final = 6
 
 
