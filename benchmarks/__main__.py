@@ -28,6 +28,8 @@ ALL = (
     "overload",
     "routing",
     "fair_shares",
+    "autoscaling",
+    "scrapes",
 )
 
 

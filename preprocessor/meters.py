@@ -22,6 +22,7 @@ class Meters:
             for stage in ("queue", "decode", "resize", "fetch")
         }
         self._request_seconds = metrics.request_seconds.labels(**_TIER)
+        self._queue_wait_seconds = metrics.queue_wait_seconds.labels(**_TIER)
         self.pending = metrics.pending.labels(**_TIER)
         self.places = metrics.places.labels(**_TIER)
         self.busy_ratio = metrics.busy_ratio.labels(**_TIER)
@@ -45,6 +46,7 @@ class Meters:
 
     def decoded(self, queue_ms: float, decode_ms: float, resize_ms: float) -> None:
         """An image went through all stages."""
+        self._queue_wait_seconds.observe(queue_ms / 1000)
         self._stages["queue"].observe(queue_ms / 1000)
         self._stages["decode"].observe(decode_ms / 1000)
         self._stages["resize"].observe(resize_ms / 1000)
