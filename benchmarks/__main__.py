@@ -30,6 +30,8 @@ ALL = (
     "fair_shares",
     "autoscaling",
     "scrapes",
+    "environments",
+    "releases",
 )
 
 

@@ -77,11 +77,11 @@ class App:
         self.journal = Journal(TIER) if journal is None else journal
         self.is_draining = False
         self._tasks: list[asyncio.Task[None]] = []
-        shares = FairShares(processes)
+        self.keys = ring = KeyRing() if keys is None else keys
+        shares = FairShares(processes, lambda: ring.is_shared)
         self.observer = Observer(self.metrics, self.journal, self.gate, shares)
         rights = Rights(shares, self.directory, self.observer)
         self.api = ApiV1(self.ways, self.gate, self.observer, rights, can_fetch=can_fetch)
-        self.keys = KeyRing() if keys is None else keys
         self.public_guard = Guard(self.keys, hosts, self.observer.turned_away)
         self.operations_guard = Guard(self.keys, hosts)
         self.public = Service(map(self.public_guard.guarded, self.public_routes()), cancels_handlers=True)

@@ -5,13 +5,14 @@ flight than its replicas run at once, the keys that call it have equal shares of
 waiting per worker). A key over its share goes by the bulk lane, behind all others' interactive calls, and once it holds what
 is left for it, further calls are refused. A key within its share is never refused here and never delayed by such calls.
 
-Pure: `now` is an argument, and what is in flight at the minions. A key that calls alone has everything.
+Pure: `now` is an argument, and what is in flight at the minions. A key that calls alone has everything, but where there are
+other keys its burst gives way, too: whoever of them comes next must find a place.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -97,8 +98,11 @@ class Pool:
         self._looked_at = -math.inf
         self._forgot_at = -math.inf
 
-    def judge(self, now: float, key: str, at_minions: int, workers: float) -> Verdict:
-        """How a call of `key` is to be treated, with `at_minions` in flight between here and the version's `workers`."""
+    def judge(
+        self, now: float, key: str, at_minions: int, workers: float, is_shared: bool = False
+    ) -> Verdict:
+        """How a call of `key` is to be treated, with `at_minions` in flight between here and the version's `workers`;
+        `is_shared` says that there are other keys, whether they call now or not."""
         running = self._batch * workers
         self._look(now, max(0, self.held - at_minions))
         if at_minions >= running:
@@ -106,10 +110,12 @@ class Pool:
         elif now >= self._busy_until:
             return "within"
         use = self.uses.get(key)
-        if use is None or len(self.uses) < 2:
+        if use is None:
             return "within"
         # what is on its way to the minions and back takes places too, but none of theirs
         places = self._batches * running + self._on_the_way
+        if len(self.uses) < 2:
+            return "gives_way" if is_shared and use.held > BURST * places + BURST_PLACES else "within"
         share, is_short = self._share(now, places)
         if is_short and use.mean(now) > SLACK * share:
             return "refused" if use.held >= share else "gives_way"
@@ -204,17 +210,22 @@ class Admission:
 
 
 class FairShares:
-    """The pools of all versions. `processes` coordinators share the minions, and so each has that part of their places."""
+    """The pools of all versions. `processes` coordinators share the minions, and so each has that part of their places;
+    `is_shared` says whether there are keys of several names."""
 
-    def __init__(self, processes: int = 1) -> None:
+    def __init__(self, processes: int = 1, is_shared: Callable[[], bool] = lambda: False) -> None:
         self._processes = processes
+        self._is_shared = is_shared
         self._pools: dict[tuple[str, str, str], Pool] = {}
         self._all = Pool(1)
 
     def check(self, now: float, key: str, plan: Plan, preprocessors: Iterable[Peer]) -> Plan:
         """The plan as `key` gets it now: by the bulk lane when it has to give way. Raises CremaError `overloaded`."""
+        is_shared = self._is_shared()
         verdicts = [
-            self._pool(served, plan.lane).judge(now, key, _at(served.peers.all), self._workers(served))
+            self._pool(served, plan.lane).judge(
+                now, key, _at(served.peers.all), self._workers(served), is_shared
+            )
             for served in _versions(plan)
         ]
         waits_ms = [peer.replica.predicted_wait_ms(now) for peer in preprocessors]

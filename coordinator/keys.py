@@ -60,6 +60,8 @@ class KeyRing:
     def __init__(self, path: Path | None = None) -> None:
         self.is_open = True
         """Whether no keys are in force, so that whoever reaches the listener may call."""
+        self.is_shared = False
+        """Whether keys of more than one name are."""
         self._path = path
         self._keys = Keys()
         self._accounts: dict[str, Account] = {}
@@ -80,6 +82,7 @@ class KeyRing:
             keys = Keys()
         self.is_open = False
         self._keys = keys
+        self.is_shared = len({key.name for key in keys.active(_now())}) > 1
         for key in sorted(keys.records, key=lambda each: each.created):
             # the newest active key of a name says what all of it may use
             if key.is_active(_now()):

@@ -222,14 +222,13 @@ class Fleet:
         self.versions.sort(key=lambda each: (each.name, parse_version(each.version.version)))
 
     async def remove(self, served: ServedVersion, drain_s: float) -> None:
-        """Drain its minions within `drain_s` and forget it. Nobody may be sent to it any more."""
+        """Drain its minions within `drain_s` and forget it. Nobody may be sent to it any more. Cancelled before they have
+        ended, it leaves them to `stop`."""
         served.is_draining = True
-        try:
-            await _stop(served.replicas, drain_s)
-        finally:
-            if served in self.versions:
-                self.versions.remove(served)
-            self.wake()
+        await _stop(served.replicas, drain_s)
+        if served in self.versions:
+            self.versions.remove(served)
+        self.wake()
 
     # -- stopping --------------------------------------------------------------------------------------------------
 

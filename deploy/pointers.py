@@ -39,6 +39,11 @@ class Pointers:
             raise ReleaseRefused(
                 f"{version} is the default: it gets what the canaries leave\n  try: promote another version first"
             )
+        others = sum(share or 0.0 for each, share in self.shares.items() if each != version)
+        if others + percent > 100:
+            raise ReleaseRefused(
+                f"the other canaries have {others:g}% already\n  try: at most {100 - others:g}%, or take one back: crema rollback"
+            )
         return self._with(version, percent)
 
     def promote(self, version: str) -> Pointers:

@@ -85,6 +85,7 @@ class Releases:
         # those that can be had back still: nothing of them has been stopped
         self._lingering: dict[str, asyncio.Task[None]] = {}
         self._by_hand: set[str] = set()
+        self._again: dict[str, PackageFolder] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -191,7 +192,11 @@ class Releases:
     def dropped_in(self, folder: PackageFolder) -> None:
         """A version folder appeared, or one changed. What comes of it is said by the cluster file's `releases`."""
         label = folder.label
-        if label in self._by_hand or label in self._starting:
+        if label in self._by_hand:
+            return
+        if label in self._starting:
+            # a slow copy was taken for whole while it paused: it is looked at again after this
+            self._again[label] = folder
             return
         running = self._fleet.find(folder.name, str(folder.version))
         if running is not None and not running.is_draining:
@@ -231,6 +236,8 @@ class Releases:
             self._display.line("NOTE", label, problem=str(error))
         finally:
             self._display.working(None)
+            if (again := self._again.pop(label, None)) is not None:
+                self.dropped_in(again)
 
     def _by_policy(self, now: Pointers, version: str) -> Pointers:
         """What a version that was dropped in gets; an older one than the default never more than a place beside it."""
@@ -269,16 +276,26 @@ class Releases:
             running.is_draining = False
         if label not in self._starting:
             if running is not None and not running.is_draining:
-                if not running.ready:
-                    raise NotServed(
-                        f"{label} runs and is not ready: {running.shown_problem or running.state}"
-                    )
+                await self._check_runs(running)
                 return running
             task = asyncio.create_task(self._start(folder, self._doing(label, progress), was_checked))
             self._starting[label] = task
             task.add_done_callback(lambda _: self._started(label))
         # whoever asked may give up; the other who asked may not
         return await asyncio.shield(self._starting[label])
+
+    async def _check_runs(self, running: ServedVersion) -> None:
+        """Raises NotServed when a version that runs is not ready, or is not what lies in its folder any more."""
+        if not running.ready:
+            problem = running.shown_problem or running.state
+            raise NotServed(f"{running.label} runs and is not ready: {problem}")
+        if running.digest is not None:
+            with contextlib.suppress(OSError):
+                found = await asyncio.to_thread(package_digest, running.version.package_dir)
+                if found != running.digest:
+                    raise NotServed(
+                        f"the files of {running.label} changed while it serves: make a new version of them"
+                    )
 
     def _doing(self, label: str, progress: Progress) -> Progress:
         def tell(text: str) -> None:

@@ -23,7 +23,8 @@ def routing_body(
     for served in versions:
         pointers = book.now(served.name)
         version = served.version.version
-        if pointers is None or version not in pointers.shares:
+        # one that is drained may still be there beside the same version started anew
+        if pointers is None or version not in pointers.shares or served.is_draining:
             continue
         model = models.setdefault(
             served.name,

@@ -23,6 +23,11 @@ FIRST_MS_PER_UNIT: Final = 4.0
 # About the last ten decodes decide what a unit takes, about the last thirty how far that scatters.
 _WEIGHT: Final = 0.1
 _SPREAD_WEIGHT: Final = 0.03
+# An image is heavy that costs so many times what a typical one does, and at least so much.
+HEAVY: Final = 8.0
+HEAVY_MS: Final = 50.0
+# The typical image is the median: each that comes moves it by so much. Half of them must be heavy before heavy is typical.
+_MEDIAN_STEP: Final = 1.05
 
 
 def work_of(header: ImageHeader) -> float:
@@ -39,6 +44,7 @@ class DecodeCost:
         self.overrun = 0.0
         """By how much of their prediction single decodes take longer: a standard deviation, from overruns only."""
         self._overrun_squared = 0.0
+        self._typical_work = 0.0
 
     def observe(self, work: float, milliseconds: float) -> None:
         """Learn from a decode that ended."""
@@ -48,6 +54,20 @@ class DecodeCost:
         self._overrun_squared += _SPREAD_WEIGHT * (2 * over * over - self._overrun_squared)
         self.overrun = math.sqrt(self._overrun_squared)
         self.ms_per_unit += _WEIGHT * (milliseconds / work - self.ms_per_unit)
+
+    def came(self, work: float) -> None:
+        """An image of so much work is to be decoded: learn what is typical."""
+        if not self._typical_work:
+            self._typical_work = work
+        elif work > self._typical_work:
+            self._typical_work *= _MEDIAN_STEP
+        elif work < self._typical_work:
+            self._typical_work /= _MEDIAN_STEP
+
+    @property
+    def light_work(self) -> float:
+        """The most work of an image that is not heavy."""
+        return max(HEAVY * self._typical_work, HEAVY_MS / self.ms_per_unit)
 
     def predict_ms(self, work: float) -> float:
         """What `work` will take on one decoder, in milliseconds."""

@@ -121,14 +121,16 @@ class DecoderProcess:
         self._budget_timer = asyncio.get_running_loop().call_later(START_TIMEOUT_S, self._end, "start")
         self._spawn_task(self._connect(ours))
 
-    def run(self, job_id: int, specs: list[dict[str, Any]], image: Buffer) -> None:
-        """Hand over one image. The process must be idle."""
+    def run(self, job_id: int, specs: list[dict[str, Any]], image: Buffer, is_heavy: bool = False) -> None:
+        """Hand over one image. The process must be idle. A heavy one runs behind what others want to do."""
         assert self.state is DecoderState.READY and self._channel is not None
         self.state = DecoderState.BUSY
         self._allowed_cpu_s = self._cpu_s() + self._limits.cpu_s
         self._stalls_at = self._clock() + self._limits.stall_s
         self._watch_budget(self._limits.cpu_s)
-        self._channel.send({"v": wire.WIRE_VERSION, "kind": "decode", "id": job_id, "specs": specs}, image)
+        self._channel.send(
+            {"v": wire.WIRE_VERSION, "kind": "decode", "id": job_id, "specs": specs, "heavy": is_heavy}, image
+        )
 
     def abandon(self) -> None:
         """Nobody waits for the image in hand any more: it may finish soon, or the process is killed."""

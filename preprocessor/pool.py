@@ -190,6 +190,7 @@ class Pool:
         job.queued_at = now = self._clock()
         if job.deadline is not None:
             job.timer = loop.call_later(max(0.0, job.deadline - now), self._expire, job)
+        self.cost.came(job.work)
         self._waiting.join(job)
         self._dispatch()
 
@@ -237,21 +238,31 @@ class Pool:
             job.timer.cancel()
 
     def _dispatch(self) -> None:
-        """Give what waits to whoever is idle, interactive first; what has expired is answered instead."""
+        """Give what waits to whoever is idle, interactive first; what has expired is answered instead.
+
+        Heavy images get half of the processes at most: they must not make everybody else wait for them.
+        """
         for decoder in self._decoders if self._waiting else ():
             if decoder.state is not DecoderState.READY:
                 continue
-            job, expired = self._waiting.take(self._clock())
+            job, expired = self._waiting.take(self._clock(), self._most_work())
             for late in expired:
                 self._expire(late, is_waiting=False)
             if job is None:
                 break
             job.started_at = self._clock()
             self._running[decoder] = job
-            decoder.run(self._next_id, job.specs, job.image)
+            is_heavy = job.work > self.cost.light_work
+            decoder.run(self._next_id, job.specs, job.image, is_heavy)
             job.image = b""
             self._next_id += 1
         self._on_busy(len(self._running))
+
+    def _most_work(self) -> float:
+        """What an image may cost to be decoded now."""
+        light = self.cost.light_work
+        heavy = sum(job.work > light for job in self._running.values())
+        return light if 0 < self._workers // 2 <= heavy else math.inf
 
     # -- processes -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
@@ -44,17 +45,25 @@ class Waiting(Generic[W]):
         self._queues[one.lane].remove(one)
         self._left(one)
 
-    def take(self, now: float) -> tuple[W | None, list[W]]:
-        """(who is next and still in time, or None; those before it whose deadline has passed). All of them have left."""
+    def take(self, now: float, most_work: float = math.inf) -> tuple[W | None, list[W]]:
+        """(who is next and still in time, or None; those before it whose deadline has passed). All of them have left.
+
+        Who is more than `most_work` goes on waiting.
+        """
         expired: list[W] = []
+        found: W | None = None
         for queue in self._queues.values():
-            while queue:
-                one = queue.popleft()
-                self._left(one)
-                if one.deadline is None or now < one.deadline:
-                    return one, expired
-                expired.append(one)
-        return None, expired
+            for one in queue:
+                if one.deadline is not None and now >= one.deadline:
+                    expired.append(one)
+                elif one.work <= most_work:
+                    found = one
+                    break
+            if found is not None:
+                break
+        for one in (*expired, *(() if found is None else (found,))):
+            self.leave(one)
+        return found, expired
 
     def clear(self) -> None:
         """Nobody waits any more."""

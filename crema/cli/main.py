@@ -51,6 +51,7 @@ VERBS: Final[dict[str, Verb]] = {
     "keys": Verb(
         "Make, list and revoke the API keys of a cluster.", "crema keys new --name app --scopes infer"
     ),
+    "doctor": Verb("Say what would keep a cluster from serving here.", "crema doctor"),
     "env": Verb("List, verify and prune the models' virtualenvs.", "crema env list"),
 }
 

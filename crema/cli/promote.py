@@ -22,6 +22,6 @@ def promote(selector: str, cluster: Path | None, routing: Path | None, as_docume
     asked = {"model": name, "version": version}
     if routing is not None:
         return edit(
-            routing, "promote", asked, lambda file: file.promote(name, version), as_document=as_document
+            routing, "promote", asked, lambda file, _: file.promote(name, version), as_document=as_document
         )
     return run(cluster, "promote", asked, as_document=as_document)

@@ -42,7 +42,7 @@ def release(
             routing,
             "release",
             what,
-            lambda file: _into(file, meant, percent, cluster, what),
+            lambda file, record: _into(file, meant, percent, cluster, record),
             as_document=as_document,
         )
     return run(cluster, "release", {"package": meant, "canary_percent": percent}, as_document=as_document)
@@ -60,7 +60,7 @@ def _percent(written: str) -> float:
 
 
 def _into(
-    file: RoutingEdit, package: str, percent: float | None, cluster: Path | None, what: dict[str, Any]
+    file: RoutingEdit, package: str, percent: float | None, cluster: Path | None, record: dict[str, Any]
 ) -> dict[str, Any]:
     import asyncio
 
@@ -79,7 +79,7 @@ def _into(
     except ManifestError as error:
         raise ReleaseRefused(str(error)) from None
     digest = package_digest(folder)
-    what["digest"] = digest
+    record["digest"] = digest
     handovers = Handovers(state_folder_of(cluster), cluster if cluster.is_file() else None)
     handover = asyncio.run(handovers.of(folder, digest, lambda text: None))
     if not handover.passed:

@@ -87,18 +87,19 @@ def edit(
     routing: Path,
     verb: str,
     what: dict[str, Any],
-    change: Callable[[RoutingEdit], dict[str, Any]],
+    change: Callable[[RoutingEdit, dict[str, Any]], dict[str, Any]],
     *,
     as_document: bool,
 ) -> int:
-    """Run a verb on a routing file, with one record of it beside the file, and tell. Returns the exit code."""
+    """Run a verb on a routing file, with one record of it beside the file, and tell. Returns the exit code. `change` adds
+    to the record what it learns."""
     from crema.host.audit import AUDIT_FILE, Audit
     from deploy.pointers import ReleaseRefused
     from deploy.routing_edit import RoutingEdit
 
     try:
-        with Audit(routing.with_name(AUDIT_FILE)).call(verb, **what, routing=routing.name):
-            done = change(RoutingEdit(routing))
+        with Audit(routing.with_name(AUDIT_FILE)).call(verb, **what, routing=routing.name) as record:
+            done = change(RoutingEdit(routing), record)
     except ReleaseRefused as error:
         return _refused(str(error), getattr(error, "detail", ""), what, as_document)
     except OSError as error:

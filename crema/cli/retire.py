@@ -22,6 +22,6 @@ def retire(selector: str, cluster: Path | None, routing: Path | None, as_documen
     asked = {"model": name, "version": version}
     if routing is not None:
         return edit(
-            routing, "retire", asked, lambda file: file.retire(name, version), as_document=as_document
+            routing, "retire", asked, lambda file, _: file.retire(name, version), as_document=as_document
         )
     return run(cluster, "retire", asked, as_document=as_document)

@@ -21,5 +21,5 @@ def rollback(model: str, cluster: Path | None, routing: Path | None, as_document
     name = model_name(model, "rollback")
     asked = {"model": name}
     if routing is not None:
-        return edit(routing, "rollback", asked, lambda file: file.rollback(name), as_document=as_document)
+        return edit(routing, "rollback", asked, lambda file, _: file.rollback(name), as_document=as_document)
     return run(cluster, "rollback", asked, as_document=as_document)

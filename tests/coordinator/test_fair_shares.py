@@ -22,6 +22,14 @@ def test_a_key_that_calls_alone_has_everything() -> None:
     assert pool.judge(0.0, "a", 500, 1) == "within"
 
 
+def test_where_there_are_other_keys_the_burst_of_one_alone_leaves_places_for_them() -> None:
+    pool = Pool(BATCH)
+    hold(pool, "a", 25)
+    assert pool.judge(0.0, "a", 25, 1, is_shared=True) == "within"
+    hold(pool, "a", 1)
+    assert pool.judge(0.0, "a", 26, 1, is_shared=True) == "gives_way"
+
+
 def test_nobody_gives_way_while_there_is_room() -> None:
     pool = Pool(BATCH)
     hold(pool, "a", 6)

@@ -25,6 +25,13 @@ def test_a_canary_gets_its_share_and_the_default_none() -> None:
         LIVE.canary("3.1", 5.0)
 
 
+def test_canaries_have_no_more_than_everything_together() -> None:
+    now = LIVE.beside("3.2").beside("3.3").canary("3.2", 60.0)
+    assert now.canary("3.3", 40.0).canary("3.2", 50.0).shares["3.2"] == 50.0
+    with pytest.raises(ReleaseRefused, match="at most 40%"):
+        now.canary("3.3", 41.0)
+
+
 def test_promoting_moves_the_name_and_keeps_the_version_before() -> None:
     now = LIVE.beside("3.2").canary("3.2", 5.0).promote("3.2")
     assert (now.default, dict(now.shares)) == ("3.2", {"3.1": None, "3.2": None})

@@ -276,6 +276,43 @@ async def test_a_refused_package_that_is_repaired_is_served(verbs: Verbs) -> Non
     assert (verbs.model("1.1")["state"], verbs.shares()["1.1"]) == ("ready", 0.0)
 
 
+async def test_a_copy_that_pauses_is_looked_at_again_once_it_is_whole(verbs: Verbs) -> None:
+    checks = verbs.site.checks
+    checks.problems["left@1.1"] = "weights: missing"
+    checks.holds = asyncio.Event()
+    write_package(verbs.site.folder, "left", "1.1")
+    first = asyncio.create_task(verbs.look_at("1.1"))
+    await verbs.site.until(lambda: bool(checks.checked))
+    # the rest of it came while the half was checked
+    second = asyncio.create_task(verbs.look_at("1.1"))
+    await asyncio.sleep(0)
+    checks.holds.set()
+    checks.problems.clear()
+    await asyncio.gather(first, second)
+    await verbs.site.until(lambda: "1.1" in verbs.shares())
+    assert len(checks.checked) == 2
+
+
+async def test_a_serving_version_whose_files_changed_is_not_released_again(verbs: Verbs) -> None:
+    await served(verbs)
+    (verbs.site.folder / "model_packages" / "left" / "1.1" / "model.py").write_text(
+        "class Toy: other = True\n"
+    )
+    assert "make a new version" in await refused(verbs.release("left@1.1", 5.0))
+    await verbs.look_at("1.1")
+    assert "files changed" in verbs.model("1.1")["note"]
+
+
+async def test_a_cluster_that_stops_leaves_nothing_of_a_version_that_drains(verbs: Verbs) -> None:
+    await served(verbs)
+    await verbs.promote("1.1")
+    await verbs.retire("1.0")
+    await verbs.site.stop()
+    started = [line for line in verbs.site.diary() if line.startswith("minion started")]
+    ended = [line for line in verbs.site.diary() if line == "minion ended"]
+    assert len(started) == len(ended) == 3
+
+
 async def test_what_is_released_by_hand_gets_no_second_release_by_the_watch(site: Site) -> None:
     await site.serving(POLICY.format("canary 5%"))
     verbs = with_linger(site, 0.0)

@@ -25,12 +25,17 @@ class Checks:
     def __init__(self) -> None:
         self.problems: dict[str, str] = {}
         self.checked: list[str] = []
+        self.holds: asyncio.Event | None = None
+        """Keeps a check waiting that has begun; what it finds was found then."""
 
     async def of(self, package: Path, digest: str, progress: Callable[[str], None]) -> Handover:
         label = f"{package.parent.name}@{package.name}"
         self.checked.append(label)
-        if label in self.problems:
-            return Handover(False, digest, self.problems[label], "Traceback\n  model.py")
+        problem = self.problems.get(label)
+        if self.holds is not None:
+            await self.holds.wait()
+        if problem is not None:
+            return Handover(False, digest, problem, "Traceback\n  model.py")
         return Handover(True, digest)
 
 

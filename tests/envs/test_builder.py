@@ -8,8 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -306,3 +310,49 @@ def _wait_until(happens: object) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it did not happen within 20 s")
+
+
+class Index(ThreadingHTTPServer):
+    """A package index over HTTP that counts what it was asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.asked: list[str] = []
+        asked = self.asked
+
+        class Handler(SimpleHTTPRequestHandler):
+            def __init__(self, *arguments: Any) -> None:
+                super().__init__(*arguments, directory=str(folder))
+
+            def log_message(self, *arguments: object) -> None:
+                asked.append(self.path)
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+@contextmanager
+def index_over(folder: Path) -> Iterator[Index]:
+    with Index(folder) as index:
+        serving = Thread(target=index.serve_forever)
+        serving.start()
+        try:
+            yield index
+        finally:
+            index.shutdown()
+            serving.join()
+
+
+def test_a_warm_cache_builds_without_a_network(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    workshop.wheel("shapes", "2.0")
+    package = workshop.package("tags", "3.1", "shapes\n", profiles=("pypi",))
+    monkeypatch.delenv("UV_OFFLINE")
+    monkeypatch.setenv("UV_CACHE_DIR", str(workshop.folder / "cache"))
+    with index_over(workshop.simple) as index:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{index.server_port}/")
+        first = environment_for(package)
+        assert any(path.endswith(".whl") for path in index.asked)
+    # the index is gone, and another root has nothing built
+    again = environment_for(package, root=workshop.folder / "elsewhere")
+    assert (again.fingerprint, imported(again, "shapes")) == (first.fingerprint, "2.0")
+    monkeypatch.setenv("UV_CACHE_DIR", str(workshop.folder / "cold"))
+    with pytest.raises(BuildError):
+        environment_for(package, root=workshop.folder / "third")

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from crema.errors import CremaError
 from crema.names import OPTIONAL_FORMATS
@@ -253,6 +254,22 @@ async def test_every_odd_image_is_answered_and_none_takes_a_gigabyte() -> None:
         (pid,) = pids(pool)
         peak = next(line for line in of_process(pid, "status").splitlines() if line.startswith(b"VmHWM:"))
         assert int(peak.split()[1]) < 1 << 20  # KiB
+
+
+async def test_heavy_images_leave_half_of_the_processes_to_others() -> None:
+    async with running(2) as (pool, _):
+        for _ in range(5):
+            await decoded(pool, f.jpeg())
+        large = f.png(Image.new("RGB", (6000, 6000)))
+        heavy = [job(large) for _ in range(2)]
+        for each, _ in heavy:
+            pool.submit(each)
+        light = await decoded(pool, f.jpeg())
+        assert light.error is None
+        assert [each.started_at is not None for each, _ in heavy] == [True, False]
+        for each, over in heavy:
+            async with asyncio.timeout(10):
+                assert (await over).error is None, each.error
 
 
 async def test_closing_leaves_no_process() -> None:

@@ -57,3 +57,20 @@ def test_who_leaves_is_not_taken() -> None:
     assert taken(waiting) == [] and waiting.work_before("bulk") == 0
     with pytest.raises(ValueError):
         waiting.leave(one)
+
+
+def test_who_is_too_much_work_goes_on_waiting_and_goes_first_when_he_may() -> None:
+    waiting: Waiting[One] = Waiting()
+    for one in (One("heavy", work=9.0), One("light"), One("b", "bulk")):
+        waiting.join(one)
+    light, _ = waiting.take(0.0, most_work=5.0)
+    assert light is not None and light.name == "light"
+    assert waiting.work_before("bulk") == pytest.approx(10.0)
+    assert taken(waiting) == ["heavy", "b"]
+
+
+def test_one_who_waits_for_heavy_work_to_end_expires_like_any_other() -> None:
+    waiting: Waiting[One] = Waiting()
+    waiting.join(One("heavy", work=9.0, deadline=1.0))
+    assert waiting.take(0.5, most_work=5.0) == (None, [])
+    assert [one.name for one in waiting.take(1.0, most_work=5.0)[1]] == ["heavy"]
