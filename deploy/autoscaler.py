@@ -153,6 +153,8 @@ def _why(
 ) -> str:
     ready, busy = newest.ready, f"{100 * min(1.0, newest.busy_ratio):.0f} %"
     many = "replica" if ready == 1 else "replicas"
+    if not ready:
+        return "no replica is ready"
     if highest > limits.max and need == highest:
         return f"429s: {highest} are needed, but max is {limits.max}"
     if need > ready and before is not None:

@@ -124,7 +124,8 @@ def test_what_takes_long_to_start_is_kept_longer() -> None:
         ([sample(15.0, 9), sample(30.0, 9, 9)], WIDE, "429s in one period: 1 replica, waiting whether they last"),
         (twice(accepted=9, busy=0.8, ready=2), WIDE, "steady: no 429s, busy 80 %"),
         (twice(accepted=9, busy=0.1, ready=4), WIDE, "4 replicas busy 10 %: 2 would do"),
-        (twice(accepted=0, busy=0.0), Limits(1, 4), "busy 0 %: min"),
+        (twice(accepted=0, busy=0.0), Limits(2, 4), "busy 0 %: min"),
+        (twice(accepted=0, busy=0.0, ready=0, starting=1), WIDE, "no replica is ready"),
         (
             [*twice(accepted=9, busy=0.8, ready=4), sample(45.0, 9, busy=0.1, ready=4)],
             WIDE,
