@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+# Of the rule in Prometheus; on one machine, where replicas start in seconds, the cluster file has shorter ones.
 PERIOD_S: Final = 15.0
 COOLDOWN_S: Final = 300.0
 # A share of refused items up to this is no reason for one more replica, and what a new number of replicas may leave.

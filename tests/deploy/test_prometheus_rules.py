@@ -13,7 +13,19 @@ import pytest
 import yaml
 
 from crema.host.metrics import TABLE
-from deploy.autoscaler import Limits, decide
+from deploy.autoscaler import (
+    COOLDOWN_S,
+    PERIOD_S,
+    SLOW_BOOT_SHARE,
+    SLOW_COOLDOWNS,
+    STARTING_SLACK,
+    STEP,
+    STEP_TIMES,
+    TARGET_BUSY,
+    TOLERATED_SHARE,
+    Limits,
+    decide,
+)
 from deploy.replica_figures import Replicas, read_figures
 from tests.deploy.fluid_fleet import FluidFleet
 from tests.prometheus_tools import PROMETHEUS, promtool, said
@@ -46,6 +58,24 @@ def test_every_metric_that_a_rule_uses_exists() -> None:
     suffixes = {f"{name}{suffix}" for name in known for suffix in ("_sum", "_count", "_bucket")}
     for rule in rules():
         assert set(re.findall(r"\bcrema_\w+", rule["expr"])) <= known | suffixes, rule
+
+
+def test_the_rule_has_the_numbers_of_the_function() -> None:
+    text = (PROMETHEUS / "rules.yml").read_text()
+    for written in (
+        f"interval: {PERIOD_S:.0f}s",
+        f"[{PERIOD_S:.0f}s]",
+        f"offset {PERIOD_S:.0f}s",
+        f"[{COOLDOWN_S - 1:.0f}s]",
+        f"[{SLOW_COOLDOWNS * COOLDOWN_S - 1:.0f}s]",
+        f"crema:boot_seconds > {SLOW_BOOT_SHARE * COOLDOWN_S:.0f}",
+        f"> {TOLERATED_SHARE}",
+        f"/ {TARGET_BUSY}",
+        f"{STARTING_SLACK} * crema:starting",
+        f"+ {STEP}",
+        f"{STEP_TIMES} * (crema:ready",
+    ):
+        assert written in text, written
 
 
 def test_every_alert_has_its_section_and_its_test() -> None:
