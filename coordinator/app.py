@@ -108,7 +108,7 @@ class App:
 
     def own_routes(self) -> list[Route]:
         """What the supervisor reaches."""
-        return [*health_routes(self.readiness), figures_route(self.observer.figures)]
+        return [*health_routes(self.own_readiness), figures_route(self.observer.figures)]
 
     async def _show_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """The figures of this process, or of all of them: then once the others have written theirs down."""
@@ -161,7 +161,12 @@ class App:
             and bool(self.directory.open_preprocessors)
             and all(each["ready"] for each in models.values())
         )
-        return is_ready, {"models": models, "revision": self.directory.file_revision}
+        return is_ready, {"models": models}
+
+    def own_readiness(self) -> tuple[bool, dict[str, Any]]:
+        """The same for who runs this process, with the revision of the routing file that is in force."""
+        is_ready, body = self.readiness()
+        return is_ready, {**body, "revision": self.directory.file_revision}
 
     def is_quiet(self) -> bool:
         """Whether no call is in flight and none came lately."""

@@ -27,7 +27,7 @@ from deploy.display import Display
 from deploy.fleet import Fleet
 from deploy.handover import Checks
 from deploy.package_intake import meant, take_in
-from deploy.pointers import Line, Pointers, ReleaseRefused
+from deploy.pointers import BESIDE, Line, Pointers, ReleaseRefused
 from deploy.refusals import NotServed, Refusal, Refusals
 from deploy.release_book import ReleaseBook
 from deploy.starter import Starter
@@ -399,6 +399,10 @@ class Releases:
             if served is not None and not served.is_draining:
                 served.is_draining = True
                 self._lingering[served.label] = asyncio.create_task(self._drain(served, revision))
+        for version, share in to.now.shares.items():
+            if share != BESIDE:
+                # what was said of an earlier try is over
+                self.notes.pop(f"{name}@{version}", None)
         self._fleet.wake()
         return revision
 

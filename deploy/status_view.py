@@ -42,8 +42,13 @@ def status_document(
     processes: list[dict[str, Any]] = [
         {"tier": "supervisor", "state": state, "pid": os.getpid(), "ports": {}}
     ]
+    coordinators = list(coordinators)
     for child in coordinators:
-        processes.extend(_processes(child, "coordinator"))
+        for shown in _processes(child, "coordinator"):
+            if len(coordinators) == 1:
+                # its own port says nothing that the others, which it has alone, do not
+                shown["ports"].pop("http", None)
+            processes.append(shown)
     for child in preprocessors:
         processes.extend(_processes(child, "preprocessor", part="decoder"))
     for served in versions:

@@ -140,11 +140,11 @@ async def test_with_two_replicas_nobody_notices_that_one_talks_garbage_or_is_ful
     cluster.assert_ledger()
 
 
-async def kills(cluster: SmallCluster, count: int) -> None:
-    """Kill one of two replicas in the middle of its work, start another, and so on, under load."""
+@pytest.mark.slow
+async def test_twenty_kills_in_a_row_cost_nobody_an_answer(cluster: SmallCluster) -> None:
     minions = await pair(cluster)
     async with cluster.load("a", per_s=30, deadline_ms=3000):
-        for n in range(count):
+        for n in range(20):
             await asyncio.sleep(0.3)
             minions[n % 2].kill()
             minions[n % 2] = await cluster.minion("a")
@@ -152,15 +152,6 @@ async def kills(cluster: SmallCluster, count: int) -> None:
             await cluster.until_routed("a", "1.0", 2)
     cluster.assert_ledger()
     assert max(each.seconds for each in cluster.ended) < 3.0
-
-
-async def test_a_replica_that_is_killed_under_load_costs_nobody_an_answer(cluster: SmallCluster) -> None:
-    await kills(cluster, 3)
-
-
-@pytest.mark.slow
-async def test_twenty_kills_in_a_row_cost_nobody_an_answer(cluster: SmallCluster) -> None:
-    await kills(cluster, 20)
 
 
 async def test_without_a_preprocessor_the_refusal_comes_at_once(cluster: SmallCluster) -> None:

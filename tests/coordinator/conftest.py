@@ -106,6 +106,7 @@ class Cluster:
         ports = await self.app.start(("127.0.0.1", 0), ("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{ports['public']}"
         self.operations_url = f"http://127.0.0.1:{ports['operations']}"
+        self.own_url = f"http://127.0.0.1:{ports['http']}"
         self._session = aiohttp.ClientSession(auto_decompress=False, headers={STICKY: PROMOTED})
         async with asyncio.timeout(5):
             while not self.app.readiness()[0]:

@@ -203,6 +203,8 @@ async def test_a_canary_that_is_taken_back_keeps_its_number_and_status_says_why(
     assert verbs.shares() == {"1.0": None, "1.1": 0.0}
     assert verbs.model("1.1")["note"] == "canary taken back: 5 % failed"
     assert verbs.records()[-1]["action"] == "take_back"
+    await verbs.release("left@1.1", 5.0)
+    assert "note" not in verbs.model("1.1")
 
 
 async def test_a_full_disk_refuses_the_verb_and_moves_nothing(
