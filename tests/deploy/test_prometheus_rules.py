@@ -99,7 +99,7 @@ def step(at: float, before: float, after: float) -> Callable[[float], float]:
 
 
 def sine(t: float) -> float:
-    return 25 - 20 * math.cos(2 * math.pi * t / 1800)
+    return 25 - 20 * math.cos(2 * math.pi * t / 900)
 
 
 def rough(t: float) -> float:
@@ -109,7 +109,6 @@ def rough(t: float) -> float:
 SERIES: dict[str, tuple[Callable[[float], float], dict[str, float]]] = {
     "threefold": (step(300, 7.0, 21.0), {}),
     "fourfold-slow-boot": (step(300, 10.0, 40.0), {"boot_s": 200.0}),
-    "falling": (step(300, 55.0, 5.0), {"ready": 6}),
     "sine": (sine, {}),
     "rough": (rough, {"boot_s": 30.0}),
 }
@@ -120,7 +119,7 @@ def test_function_supervisor_and_prometheus_decide_alike(name: str, tmp_path: Pa
     """A fleet under the function; what it shows is scraped as the supervisor and as Prometheus do."""
     offered_per_s, options = SERIES[name]
     fleet = FluidFleet(offered_per_s, Limits(1, 1000), scrape_s=SCRAPE_S, **options)  # type: ignore[arg-type]
-    fleet.run(2700)
+    fleet.run(1500)
     decided = {at: wanted for at, wanted, _ in fleet.wanted}
     assert len(set(decided.values())) > 1
 
