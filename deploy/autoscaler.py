@@ -30,9 +30,9 @@ STEP: Final = 4
 STEP_TIMES: Final = 3
 # An estimate is wrong by a tenth easily: as long as replicas are starting, so much of them is left to show itself.
 STARTING_SLACK: Final = 0.1
-# What takes longer than half of the cooldown to start is kept for six cooldowns.
+# What takes longer than half of the cooldown to start is kept for longer: the cooldown is doubled, and doubled again.
 SLOW_BOOT_SHARE: Final = 0.5
-SLOW_COOLDOWNS: Final = 6
+COOLDOWNS: Final = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,9 @@ def decide(
 
 
 def hold_s(boot_s: float, cooldown_s: float = COOLDOWN_S) -> float:
-    """For how many seconds a need is remembered: the cooldown, or longer for what takes long to bring back."""
-    return cooldown_s if boot_s <= SLOW_BOOT_SHARE * cooldown_s else SLOW_COOLDOWNS * cooldown_s
+    """For how many seconds a need is remembered: the cooldown, doubled for what takes long to bring back."""
+    fitting = (times * cooldown_s for times in COOLDOWNS if boot_s <= SLOW_BOOT_SHARE * times * cooldown_s)
+    return next(fitting, COOLDOWNS[-1] * cooldown_s)
 
 
 class Autoscaler:
@@ -138,7 +139,7 @@ class Autoscaler:
         """Take the sample of the period that ended, and decide."""
         samples = self._samples
         samples.append(sample)
-        since = now - SLOW_COOLDOWNS * self._cooldown_s
+        since = now - COOLDOWNS[-1] * self._cooldown_s
         while len(samples) > 2 and samples[1].at <= since:
             samples.popleft()
         return decide(now, tuple(samples), self.limits, boot_s, self._cooldown_s)

@@ -15,9 +15,9 @@ import yaml
 from crema.host.metrics import TABLE
 from deploy.autoscaler import (
     COOLDOWN_S,
+    COOLDOWNS,
     PERIOD_S,
     SLOW_BOOT_SHARE,
-    SLOW_COOLDOWNS,
     STARTING_SLACK,
     STEP,
     STEP_TIMES,
@@ -66,9 +66,8 @@ def test_the_rule_has_the_numbers_of_the_function() -> None:
         f"interval: {PERIOD_S:.0f}s",
         f"[{PERIOD_S:.0f}s]",
         f"offset {PERIOD_S:.0f}s",
-        f"[{COOLDOWN_S - 1:.0f}s]",
-        f"[{SLOW_COOLDOWNS * COOLDOWN_S - 1:.0f}s]",
-        f"crema:boot_seconds > {SLOW_BOOT_SHARE * COOLDOWN_S:.0f}",
+        *(f"[{times * COOLDOWN_S - 1:.0f}s]" for times in COOLDOWNS),
+        *(f"crema:boot_seconds > {SLOW_BOOT_SHARE * times * COOLDOWN_S:.0f}" for times in COOLDOWNS[:-1]),
         f"> {TOLERATED_SHARE}",
         f"/ {TARGET_BUSY}",
         f"{STARTING_SLACK} * crema:starting",
