@@ -107,7 +107,7 @@ def rough(t: float) -> float:
 
 SERIES: dict[str, tuple[Callable[[float], float], dict[str, float]]] = {
     "threefold": (step(300, 7.0, 21.0), {}),
-    "fourfold-slow-boot": (step(300, 10.0, 40.0), {"boot_s": 200.0}),
+    "slow-boot": (lambda t: 40.0 if 150 <= t < 600 else 8.0, {"boot_s": 200.0}),
     "sine": (sine, {}),
     "rough": (rough, {"boot_s": 30.0}),
 }
