@@ -29,6 +29,8 @@ ALL = (
     "overload",
     "routing",
     "fair_shares",
+    "autoscaling",
+    "scrapes",
     "environments",
     "releases",
     "loadtest_rate",

@@ -23,6 +23,7 @@ from coordinator.gate import Gate
 from coordinator.journal import Journal
 from coordinator.keys import Guard, KeyRing
 from coordinator.rights import Rights
+from coordinator.scrape_targets import targets_route
 from coordinator.version_figures import figures_route
 from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
 from crema.host.metrics import CONTENT_TYPE, Metrics
@@ -105,6 +106,7 @@ class App:
         """What operators reach."""
         return [
             Route("GET", "/metrics", self._show_metrics, "metrics"),
+            targets_route(lambda: self.directory.routing, self.directory.discovery),
             *health_routes(self.readiness),
             Route("GET", "/servez", self._show_serving, OPEN),
         ]

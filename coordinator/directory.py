@@ -222,10 +222,15 @@ class Directory:
         self._ejected: dict[tuple[Role, str], tuple[Replica, float]] = {}
         # what is normal for a version outlives the routing that lists it
         self._ejections: dict[tuple[str, str], Ejection] = {("", ""): self.preprocessors.group.ejection}
-        self._discovery = discovery or Discovery()
+        self.discovery = discovery or Discovery()
         self._routing: Routing | None = None
         self._is_applying = asyncio.Lock()
         self._seen: object = None
+
+    @property
+    def routing(self) -> Routing | None:
+        """The file in force; None before there is one."""
+        return self._routing
 
     @property
     def open_preprocessors(self) -> list[Peer]:
@@ -313,7 +318,7 @@ class Directory:
     async def refresh_names(self) -> None:
         """Look the routing's names up once, and put what changed in force."""
         routing = self._routing
-        if routing is not None and await self._discovery.refresh(_addresses(routing)):
+        if routing is not None and await self.discovery.refresh(_addresses(routing)):
             async with self._is_applying:
                 # a file that came meanwhile has been put in force with what is known now
                 await self._apply(self._routing or routing)
@@ -343,11 +348,11 @@ class Directory:
     async def apply(self, routing: Routing) -> None:
         """Put a routing in force once its new replicas are connected, or after `CONNECT_WAIT_S`."""
         async with self._is_applying:
-            await self._discovery.prepare(_addresses(routing))
+            await self.discovery.prepare(_addresses(routing))
             await self._apply(routing)
 
     async def _apply(self, routing: Routing) -> None:
-        expand = self._discovery.expand
+        expand = self.discovery.expand
         wanted: set[tuple[Role, str]] = {("preprocessor", each) for each in expand(routing.preprocessors)}
         for row in routing.models.values():
             for version in row.versions.values():
@@ -397,7 +402,7 @@ class Directory:
             slo = each.card.get("slo")
             promised = slo.get("p99_ms") if isinstance(slo, dict) else None
             expected_ms = float(promised) if isinstance(promised, (int, float)) else EXPECTED_MS
-            peers = Peers(self._of("minion", self._discovery.expand(each.replicas)), ejection, expected_ms)
+            peers = Peers(self._of("minion", self.discovery.expand(each.replicas)), ejection, expected_ms)
             versions[version] = Served(name, version, each, peers, self.revision)
         return ServedModel(name, row, versions, self.models.get(name))
 

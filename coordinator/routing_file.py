@@ -33,6 +33,8 @@ class VersionRow(msgspec.Struct, frozen=True):
     problem: str | None = None
     canary_percent: float | None = None
     """None: promoted."""
+    http: tuple[str, ...] = ()
+    """HTTP addresses `HOST:PORT` of all that run, those that are not ready too: where their metrics are."""
 
 
 class ModelRow(msgspec.Struct, frozen=True):
@@ -51,6 +53,8 @@ class Routing(msgspec.Struct, frozen=True):
     models: dict[str, ModelRow]
     default_models: tuple[str, ...] = ()
     preprocessors: tuple[str, ...] = ()
+    preprocessors_http: tuple[str, ...] = ()
+    """As `VersionRow.http`."""
 
 
 _decode = msgspec.json.Decoder(Routing).decode
@@ -74,7 +78,7 @@ def parse_routing(data: bytes) -> Routing:
         raise RoutingError(
             f"format {routing.format} is not spoken here, only {FORMAT}: run the same release everywhere"
         )
-    for address in routing.preprocessors:
+    for address in (*routing.preprocessors, *routing.preprocessors_http):
         _check_address(address)
     for name, model in routing.models.items():
         _check_model(name, model)
@@ -89,7 +93,7 @@ def _check_model(name: str, model: ModelRow) -> None:
             parse_version(version)
         except ValueError as error:
             raise RoutingError(f"{name}: {error}") from None
-        for address in row.replicas:
+        for address in (*row.replicas, *row.http):
             _check_address(address)
         if row.canary_percent is not None and not 0 <= row.canary_percent <= 100:
             raise RoutingError(f"{name}@{version}: a canary's share is from 0 to 100 percent")

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,6 +59,8 @@ class Fleet:
     ) -> None:
         self.preprocessors: list[Child] = []
         self.coordinators: list[Child] = []
+        self.leaving: dict[Child, ServedVersion | None] = {}
+        """Replicas that are taken away while the others serve, with the version of each (None: a preprocessor)."""
         self.versions = first_versions(cluster, book)
         self.listen = cluster.config.coordinator.listen
         """Where the public API is; a port that was chosen free stands here once it is known."""
@@ -76,7 +79,7 @@ class Fleet:
     def children(self) -> list[Child]:
         """All of them, in the order in which they are stopped."""
         minions = [child for served in self.versions for child in served.replicas]
-        return [*self.coordinators, *minions, *self.preprocessors]
+        return [*self.coordinators, *minions, *self.preprocessors, *self.leaving]
 
     async def changes(self, timeout_s: float) -> AsyncIterator[None]:
         """Yields now and after every change, until `timeout_s` has passed. For one waiting loop."""
@@ -94,23 +97,38 @@ class Fleet:
     # -- starting --------------------------------------------------------------------------------------------------
 
     def start_preprocessors(self) -> None:
-        """Start all replicas of the preprocessor."""
+        """Start the replicas of the preprocessor that there are at least."""
+        for _ in range(self._cluster.config.preprocessor.replicas.min):
+            self.start_preprocessor()
+
+    def start_preprocessor(self) -> None:
+        """Start one replica of the preprocessor."""
         config = self._cluster.config.preprocessor
-        for replica in range(config.replicas):
-            command = preprocessor_command(
-                config.ports, replica, config.workers, self._around, self._cluster.config.fetch
-            )
-            self._start(self.preprocessors, f"preprocessor-{replica}", lambda command=command: command)  # type: ignore[misc]
+        name, replica = self._free_name("preprocessor", self.preprocessors)
+        command = preprocessor_command(
+            config.ports, replica, config.workers, self._around, self._cluster.config.fetch
+        )
+        self._start(self.preprocessors, name, lambda: command)
 
     def start_minions(self, served: ServedVersion) -> None:
         """Start the wanted replicas of a version whose Python and placements are known."""
+        for placement in served.placements:
+            self.start_minion(served, placement)
+
+    def start_minion(self, served: ServedVersion, placement: Placement) -> None:
+        """Start one replica of a version whose Python is known."""
         assert served.python is not None
-        for replica, placement in enumerate(served.placements):
-            command = minion_command(
-                served.version.package_dir, served.python, served.version.ports, replica,
-                placement, served.warmup, self._around, self._curve(served, placement),
-            )  # fmt: skip
-            self._start(served.replicas, f"{served.label}-{replica}", lambda command=command: command)  # type: ignore[misc]
+        name, replica = self._free_name(served.label, served.replicas)
+        command = minion_command(
+            served.version.package_dir, served.python, served.version.ports, replica,
+            placement, served.warmup, self._around, self._curve(served, placement),
+        )  # fmt: skip
+        self._start(served.replicas, name, lambda: command)
+
+    def _free_name(self, label: str, among: Iterable[Child]) -> tuple[str, int]:
+        """The first name that no replica has, nor one that is leaving: ports and log go by its number."""
+        taken = {child.name for child in (*among, *self.leaving)}
+        return next((name, number) for number in count() if (name := f"{label}-{number}") not in taken)
 
     def _curve(self, served: ServedVersion, placement: Placement) -> Path | None:
         """What was measured of this version on this kind of device, where something was."""
@@ -256,6 +274,7 @@ class Fleet:
             "coordinators": self.coordinators,
             "preprocessors": self.preprocessors,
             "versions": self.versions,
+            "leaving": self.leaving,
         }
 
 

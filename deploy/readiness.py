@@ -67,6 +67,15 @@ class Readiness:
         except ValueError:
             return None
 
+    async def read_text(self, address: str, path: str) -> str | None:
+        """What a child answers there with 200; None when it does not."""
+        assert self._session is not None
+        try:
+            async with self._session.get(f"http://{address}{path}", allow_redirects=False) as response:
+                return await response.text() if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None
+
     async def read(self, address: str, path: str) -> Any:
         """The JSON that a child answers there; None when it does not."""
         assert self._session is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from deploy.child import Child
@@ -13,7 +13,7 @@ from deploy.version import ServedVersion
 
 def routing_body(
     default_models: Iterable[str],
-    preprocessors: Iterable[Child],
+    preprocessors: Sequence[Child],
     versions: Iterable[ServedVersion],
     book: ReleaseBook,
 ) -> dict[str, Any]:
@@ -38,10 +38,12 @@ def routing_body(
             "problem": served.shown_problem if served.state == "failed" else None,
             "canary_percent": pointers.shares[version],
             "card": served.version.manifest.card(),
+            "http": _addresses(served.replicas, "http"),
         }
     body: dict[str, Any] = {
         "default_models": list(default_models),
         "preprocessors": _addresses(child for child in preprocessors if child.is_ready),
+        "preprocessors_http": _addresses(preprocessors, "http"),
         "models": models,
     }
     if kept := book.document():
@@ -49,5 +51,5 @@ def routing_body(
     return body
 
 
-def _addresses(children: Iterable[Child]) -> list[str]:
-    return [f"{LOOPBACK}:{child.ports['channel']}" for child in children if "channel" in child.ports]
+def _addresses(children: Iterable[Child], port: str = "channel") -> list[str]:
+    return [f"{LOOPBACK}:{child.ports[port]}" for child in children if port in child.ports]

@@ -15,7 +15,7 @@ import structlog
 from deploy.display import Display
 from deploy.environments import EnvironmentFailed, Environments
 from deploy.fleet import Fleet
-from deploy.gpus import DoesNotFit, Gpus
+from deploy.gpus import DoesNotFit, Gpus, Placement
 from deploy.state_folder import StateFolder
 from deploy.tiers import LOOPBACK
 from deploy.version import ServedVersion
@@ -59,12 +59,7 @@ class Starter:
         """Start the minions of a version that has its Python. Does not wait for them to be ready."""
         manifest = served.version.manifest
         try:
-            # a CPU build cannot use a GPU, whatever the machine has
-            gpus = Gpus() if served.profile == "cpu" else self.gpus
-            served.placements = [
-                gpus.place(manifest.resources.device, manifest.resources.gpu_memory_mb)
-                for _ in range(served.wanted)
-            ]
+            served.placements = [self.place(served) for _ in range(served.wanted)]
         except DoesNotFit as error:
             self._failed(served, str(error))
             return
@@ -79,11 +74,22 @@ class Starter:
                 served.digest = await asyncio.to_thread(lambda: manifest.digest)
         self._fleet.start_minions(served)
 
+    def place(self, served: ServedVersion) -> Placement:
+        """A place for one minion more. Raises DoesNotFit."""
+        resources = served.version.manifest.resources
+        # a CPU build cannot use a GPU, whatever the machine has
+        gpus = Gpus() if served.profile == "cpu" else self.gpus
+        return gpus.place(resources.device, resources.gpu_memory_mb)
+
     def give_back(self, served: ServedVersion) -> None:
         """A version's minions have ended: what they had of the GPUs is free again."""
         for placement in served.placements:
-            self.gpus.give_back(placement, served.version.manifest.resources.gpu_memory_mb)
+            self.give_back_one(served, placement)
         served.placements = []
+
+    def give_back_one(self, served: ServedVersion, placement: Placement) -> None:
+        """One of its minions has ended for good."""
+        self.gpus.give_back(placement, served.version.manifest.resources.gpu_memory_mb)
 
     async def _a_preprocessor(self) -> str:
         """The channel of a ready preprocessor, waited for."""

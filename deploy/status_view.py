@@ -15,6 +15,7 @@ from deploy.child import Child
 from deploy.pointers import Pointers
 from deploy.refusals import Refusal
 from deploy.release_book import ReleaseBook
+from deploy.scaling import Said
 from deploy.version import ServedVersion
 
 SHOWN_PORTS = ("public", "operations", "channel", "http")
@@ -32,6 +33,8 @@ def status_document(
     refused: Iterable[RefusedPackage | Refusal] = (),
     notes: Mapping[str, str] = MappingProxyType({}),
     doing: Mapping[str, str] = MappingProxyType({}),
+    leaving: Mapping[Child, ServedVersion | None] = MappingProxyType({}),
+    scaling: Mapping[str, Said] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """`{"processes": […], "models": […], …}`. `state` is the supervisor's own: starting, ready or draining."""
     versions = list(versions)
@@ -52,13 +55,19 @@ def status_document(
         named = {"model": served.name, "version": served.version.version}
         for child in served.replicas:
             processes.extend(_processes(child, "minion", role="host", part="worker", **named))
+    for child, of in leaving.items():
+        processes.extend(_leaving(child, of))
     return {
         "cluster": cluster,
         "state": state,
         "urls": urls,
         "processes": processes,
+        "preprocessor": _scaled(scaling.get("preprocessor")),
         "models": [
-            *(_version(served, book.now(served.name), notes) for served in versions),
+            *(
+                {**_version(served, book.now(served.name), notes), **_scaled(scaling.get(served.label))}
+                for served in versions
+            ),
             *(_coming(label, text) for label, text in doing.items() if label not in running),
             *map(_refused, (each for each in refused if each.label not in {*running, *doing})),
         ],
@@ -82,6 +91,21 @@ def _processes(
     if child.health is not None:
         for inner in child.health.parts:
             yield {"tier": tier, "role": part, **named, "state": inner.state, "pid": inner.pid, "ports": {}}
+
+
+def _leaving(child: Child, of: ServedVersion | None) -> Iterator[dict[str, Any]]:
+    """A replica that is taken away: it may still finish what it has."""
+    if of is None:
+        shown = _processes(child, "preprocessor", part="decoder")
+    else:
+        named = {"model": of.name, "version": of.version.version}
+        shown = _processes(child, "minion", role="host", part="worker", **named)
+    return ({**each, "state": "draining"} for each in shown)
+
+
+def _scaled(said: Said | None) -> dict[str, Any]:
+    """How many replicas the autoscaler wants, and why; nothing before its first period."""
+    return {} if said is None else said.document()
 
 
 def _ports(child: Child) -> dict[str, int]:

@@ -33,7 +33,9 @@ from deploy.readiness import Readiness
 from deploy.refusals import Refusals, without_refused
 from deploy.release_book import ReleaseBook
 from deploy.releases import Progress, ReleaseParts, Releases
+from deploy.replica_changes import Leaving, ScaledFleet
 from deploy.routing_file import read_body
+from deploy.scaling import Scaling
 from deploy.starter import Starter
 from deploy.state_folder import StateFolder, children_written
 from deploy.status_view import status_document
@@ -101,6 +103,9 @@ class Supervisor:
         self._canaries = CanaryWatch(
             self._book, rule_of(self._config.releases), self._figures, self._releases.take_back
         )
+        self._leaving = Leaving(self._fleet)
+        scaled = ScaledFleet(self._config.preprocessor.replicas, self._fleet, self._starter, self._leaving)
+        self._scaling = Scaling(self._config.autoscaling, scaled.now, self._metrics)
         self._control = Control(state_folder.control_socket(), self.status, self._verbs())
         self._is_serving = False
         self._is_stopping = asyncio.Event()
@@ -113,7 +118,9 @@ class Supervisor:
             try:
                 await self._unless_stopped(self._start())
                 beside += self._begin_releases()
+                beside.append(scaling := asyncio.create_task(self._scaling.run()))
                 await self._is_stopping.wait()
+                scaling.cancel()
             finally:
                 await self._releases.close()
                 await self._stop_all()
@@ -140,6 +147,7 @@ class Supervisor:
             doing=self._releases.doing,
             book=self._book,
             notes=self._notes(),
+            scaling=self._scaling.said,
             **self._fleet.parts(),
         )
 
@@ -344,6 +352,9 @@ class Supervisor:
 
         return await read_figures(self._fleet.coordinators, ask)
 
+    async def _metrics(self, child: Child) -> str | None:
+        return await self._readiness.read_text(f"{LOOPBACK}:{child.ports['http']}", "/metrics")
+
     def _notes(self) -> dict[str, str]:
         """By version, what `crema status` says of it besides its state."""
         judged = {label: f"canary: {decision.reason}" for label, decision in self._canaries.said.items()}
@@ -375,7 +386,7 @@ class Supervisor:
         self._is_stopping.set()
         self._display.working("stopping: what is in flight is finished; Ctrl-C again ends everything at once")
         log.info("stopping")
-        await self._fleet.stop(STOP_S)
+        await asyncio.gather(self._fleet.stop(STOP_S), self._leaving.close(STOP_S))
         await self._control.close()
         self._display.working(None)
         log.info("stopped")

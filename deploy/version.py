@@ -25,6 +25,8 @@ class ServedVersion:
         """Of its package, where somebody asked for it: a measured curve and a check's report lie under it."""
         self.replicas: list[Child] = []
         self.placements: list[Placement] = []
+        self.scaled_to: int | None = None
+        """How many replicas the autoscaler wants, where it has said so."""
         self.is_draining = False
 
     @property
@@ -35,7 +37,7 @@ class ServedVersion:
     @property
     def wanted(self) -> int:
         """Replicas that should run."""
-        return self.version.replicas_min
+        return self.version.replicas_min if self.scaled_to is None else self.scaled_to
 
     @property
     def ready(self) -> list[Child]:

@@ -57,6 +57,11 @@ class CostCurve:
         """t(n) in seconds."""
         return self.fixed_s + self.per_item_s * n
 
+    @property
+    def full_item_s(self) -> float:
+        """What an item costs in a full batch, in seconds."""
+        return self.predict(self.batch_limit) / self.batch_limit
+
     def allow(self, n: int) -> None:
         """Memory allows batches of up to `n` items from now on."""
         if n != self._allowed:

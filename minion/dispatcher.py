@@ -25,6 +25,7 @@ from minion.cost_curve import CostCurve
 from minion.gate import Gate
 from minion.gpu_memory import read_gpu_memory
 from minion.hang_watch import HangWatch
+from minion.load_time import LoadTime
 from minion.meters import Meters
 from minion.request import Done, Item, Request
 from minion.scatter import Scatter, split
@@ -66,6 +67,7 @@ class Dispatcher:
         self._served = served
         self._now = now
         self._busy_time = BusyTime(now())
+        self._load_time = LoadTime(now())
         self._loop = asyncio.get_running_loop()
         self._cap = BatchCap(curve.max_size)
         self._watchdog = watchdog or Watchdog()
@@ -97,7 +99,7 @@ class Dispatcher:
         """Why `n` items may not come in, or None with their places taken (given back at once when `is_probe`)."""
         if not self._life.state.is_ready:
             if self._life.state is State.DRAINING:
-                self._meters.refused("draining", lane)
+                self._meters.refused("draining", lane, n)
             return self._not_ready(now)
         refusal = self._gate.enter(
             now,
@@ -111,8 +113,10 @@ class Dispatcher:
         if refusal is None:
             if is_probe:
                 self._gate.take_back(n)
+            else:
+                self._meters.accepted(lane, n)
             return None
-        self._meters.refused(refusal.reason, lane)
+        self._meters.refused(refusal.reason, lane, n)
         return CremaError(
             "overloaded", refusal.message, retry_after_ms=max(1.0, refusal.retry_after_s * 1000)
         )
@@ -162,7 +166,9 @@ class Dispatcher:
         meters.pending.set(self._gate.pending)
         meters.places.set(self._gate.places)
         meters.busy_ratio.set(self._busy_time.ratio(self._now()))
+        meters.load_ratio.set(self._load_time.ratio(self._now(), self._gate.workers))
         meters.ready.set(1 if self._life.state.is_ready else 0)
+        meters.starting.set(1 if self._life.state is State.STARTING else 0)
         gpu_memory = self._stations.gpu_memory()
         if gpu_memory is not None:
             meters.gpu_memory(gpu_memory)
@@ -271,6 +277,7 @@ class Dispatcher:
         seconds = self._end(batch, header, now)
         if n:
             self._curve.learn(n, seconds)
+            self._load_time.add(now, n * self._curve.full_item_s)
             self._cap.passed(n)
             self._curve.allow(self._cap.size)
             self._watchdog.learn(seconds)

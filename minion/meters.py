@@ -26,6 +26,11 @@ class Meters:
             for reason in get_args(Reason)
             for lane in LANES
         }
+        self._items = {
+            (decision, lane): metrics.items_total.labels(*labels, lane, decision)
+            for decision in ("accepted", *get_args(Reason))
+            for lane in LANES
+        }
         self._restarts = {
             reason: metrics.worker_restarts_total.labels(*labels, reason) for reason in RESTART_REASONS
         }
@@ -40,7 +45,9 @@ class Meters:
         self.pending = metrics.pending.labels(*labels)
         self.places = metrics.places.labels(*labels)
         self.busy_ratio = metrics.busy_ratio.labels(*labels)
+        self.load_ratio = metrics.load_ratio.labels(*labels)
         self.ready = metrics.ready.labels(*labels)
+        self.starting = metrics.starting.labels(*labels)
         self._gpu_memory = metrics.gpu_memory_bytes
         # at 0 from the start: a rate over a counter that appears late misses its first step
         self.batch_splits = metrics.batch_splits_total.labels(*labels)
@@ -58,9 +65,14 @@ class Meters:
         for kind, amount in memory._asdict().items():
             self._gpu_memory.labels(*self._labels, kind).set(amount)
 
-    def refused(self, reason: Reason, lane: Lane) -> None:
-        """The gate refused a request."""
+    def accepted(self, lane: Lane, n: int) -> None:
+        """The gate admitted a request of `n` items."""
+        self._items["accepted", lane].inc(n)
+
+    def refused(self, reason: Reason, lane: Lane, n: int) -> None:
+        """The gate refused a request of `n` items."""
         self._refused[reason, lane].inc()
+        self._items[reason, lane].inc(n)
 
     def restarted(self, reason: str) -> None:
         """A worker is being replaced."""

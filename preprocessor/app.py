@@ -109,8 +109,13 @@ class Preprocessor:
         """Gauges are brought up to date when someone looks."""
         self.meters.pending.set(self.gate.pending)
         self.meters.places.set(self.gate.places)
+        state = self.health()[1]["state"]
         self.meters.ready.set(1 if self.intake.is_ready else 0)
-        self.meters.busy_ratio.set(self._busy.ratio(time.monotonic()))
+        self.meters.starting.set(1 if state == "starting" else 0)
+        # a decoder takes one image at a time: it is busy for as much as it can do
+        busy = self._busy.ratio(time.monotonic())
+        self.meters.busy_ratio.set(busy)
+        self.meters.load_ratio.set(busy)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -125,6 +125,7 @@ class Intake:
             self._count_refusal(error, call.lane)
             self._finish(call, error)
             return
+        self._meters.accepted(call.lane)
         specs = [spec.as_wire() for spec in call.specs]
         done = partial(self._job_done, call)
         call.job = Job(
@@ -205,8 +206,10 @@ class Intake:
         """Only refusals for want of room or for draining are counted."""
         if isinstance(error, Overloaded):
             self._meters.refused(error.reason, lane)
-        elif error.code in ("overloaded", "not_ready"):
-            self._meters.refused("draining" if self.is_draining else "full", lane)
+        elif self.is_draining and error.code == "not_ready":
+            self._meters.refused("draining", lane)
+        elif error.code == "overloaded":
+            self._meters.refused("full", lane)
 
     def _check_ready(self) -> None:
         if self.is_draining:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from crema.host.metrics import Metrics
-from crema.names import Lane
+from crema.names import LANES, Lane
+from preprocessor.gate import Reason
 
 _TIER = {"tier": "preprocessor", "model": "", "version": ""}
 
@@ -21,10 +22,19 @@ class Meters:
             for stage in ("queue", "decode", "resize", "fetch")
         }
         self._request_seconds = metrics.request_seconds.labels(**_TIER)
+        self._queue_wait_seconds = metrics.queue_wait_seconds.labels(**_TIER)
         self.pending = metrics.pending.labels(**_TIER)
         self.places = metrics.places.labels(**_TIER)
         self.busy_ratio = metrics.busy_ratio.labels(**_TIER)
+        self.load_ratio = metrics.load_ratio.labels(**_TIER)
         self.ready = metrics.ready.labels(**_TIER)
+        self.starting = metrics.starting.labels(**_TIER)
+        # at 0 from the start: a rate over a counter that appears late misses its first step
+        self._items = {
+            (decision, lane): metrics.items_total.labels(**_TIER, lane=lane, decision=decision)
+            for decision in ("accepted", "draining", *get_args(Reason))
+            for lane in LANES
+        }
 
     def answered(self, status: int, seconds: float) -> None:
         """A request was answered with an HTTP status, so long after it came."""
@@ -36,6 +46,7 @@ class Meters:
 
     def decoded(self, queue_ms: float, decode_ms: float, resize_ms: float) -> None:
         """An image went through all stages."""
+        self._queue_wait_seconds.observe(queue_ms / 1000)
         self._stages["queue"].observe(queue_ms / 1000)
         self._stages["decode"].observe(decode_ms / 1000)
         self._stages["resize"].observe(resize_ms / 1000)
@@ -44,8 +55,13 @@ class Meters:
         """A fetch by URL ended, with an image or without."""
         self._stages["fetch"].observe(fetch_ms / 1000)
 
+    def accepted(self, lane: Lane) -> None:
+        """An image was let in, its own header looked at."""
+        self._items["accepted", lane].inc()
+
     def refused(self, reason: str, lane: Lane) -> None:
         """A request was refused for want of room or for draining: full, deadline, bulk or draining."""
+        self._items[reason, lane].inc()
         self._metrics.refused_total.labels(**_TIER, reason=reason, lane=lane).inc()
 
     def decoder_replaced(self, reason: str) -> None:

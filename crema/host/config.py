@@ -14,6 +14,8 @@ from typing import Annotated, Final
 
 from pydantic import Field, PrivateAttr
 
+from crema.host.config_autoscaling import HINTS as AUTOSCALING_HINTS
+from crema.host.config_autoscaling import AutoscalingConfig
 from crema.host.config_fetch import FetchConfig
 from crema.host.config_keys import keys_given
 from crema.host.config_names import DEFAULT_PACKAGES, name_mistakes, served_versions
@@ -37,6 +39,7 @@ from crema.host.yaml_source import Mistake, SourceError, YamlSource
 
 __all__ = [
     "Address",
+    "AutoscalingConfig",
     "ClusterConfig",
     "ConfigError",
     "CoordinatorConfig",
@@ -67,7 +70,7 @@ _HINTS: Final[Mapping[str, str]] = MappingProxyType(
         "coordinator.hosts": "hosts: [photos.example.com]",
         "coordinator.hosts[]": "hosts: [photos.example.com]",
         "preprocessor": "preprocessor: {replicas: 1, workers: auto}",
-        "preprocessor.replicas": "replicas: 1",
+        "preprocessor.replicas": "replicas: 1, or replicas: {min: 1, max: 4}",
         "preprocessor.workers": "workers: auto",
         "preprocessor.formats": "formats: [heic]",
         "preprocessor.formats[]": "one of avif, bmp, heic, tiff",
@@ -95,6 +98,7 @@ _HINTS: Final[Mapping[str, str]] = MappingProxyType(
         "fetch.allow_private": "allow_private: [10.1.0.0/16]",
         "fetch.allow_private[]": "10.1.0.0/16",
         **RELEASES_HINTS,
+        **AUTOSCALING_HINTS,
     }
 )
 
@@ -117,6 +121,8 @@ class ClusterConfig(Strict):
     insecure: bool = False
     """Allows listeners beyond loopback without keys."""
     fetch: FetchConfig = Field(default_factory=FetchConfig)
+    autoscaling: AutoscalingConfig = Field(default_factory=AutoscalingConfig)
+    """When replicas are started and drained, where `min` and `max` differ."""
     releases: ReleasesConfig = Field(default_factory=ReleasesConfig)
     """How new versions come in while the cluster runs."""
 

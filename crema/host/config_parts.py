@@ -154,19 +154,8 @@ def _can_be_read(wanted: OptionalFormat) -> OptionalFormat:
     return wanted
 
 
-class PreprocessorConfig(Strict):
-    """The tier that decodes photos."""
-
-    replicas: int = Field(default=1, ge=1, le=MAX_REPLICAS)
-    workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = "auto"
-    """Decode processes per replica; auto: one per core that this machine has for us."""
-    formats: Annotated[tuple[Annotated[OptionalFormat, AfterValidator(_can_be_read)], ...], AsTuple] = ()
-    """Image formats that are read beside JPEG, PNG, WebP and GIF."""
-    ports: Ports = Field(default_factory=Ports)
-
-
 class Replicas(Strict):
-    """How many minions of a version run: exactly `min` of them until something scales them, never more than `max`."""
+    """How many minions of a version, or preprocessors, run: `min` at first and at least, and never more than `max`."""
 
     min: int = Field(default=1, ge=1, le=MAX_REPLICAS)
     max: int = Field(default=1, ge=1, le=MAX_REPLICAS, validate_default=True)
@@ -193,14 +182,22 @@ class Replicas(Strict):
 def _replicas(written: object) -> object:
     if isinstance(written, int) and not isinstance(written, bool):
         if not 1 <= written <= MAX_REPLICAS:
-            raise refuse(
-                f"must be from 1 to {MAX_REPLICAS}",
-                hint="replicas: 1, or remove the version to stop serving it",
-            )
+            raise refuse(f"must be from 1 to {MAX_REPLICAS}")
         return {"min": written, "max": written}
     if not isinstance(written, (dict, Replicas)):
         raise refuse("must be a whole number or {min: …, max: …}")
     return written
+
+
+class PreprocessorConfig(Strict):
+    """The tier that decodes photos."""
+
+    replicas: Annotated[Replicas, BeforeValidator(_replicas)] = Field(default_factory=Replicas)
+    workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = "auto"
+    """Decode processes per replica; auto: one per core that this machine has for us."""
+    formats: Annotated[tuple[Annotated[OptionalFormat, AfterValidator(_can_be_read)], ...], AsTuple] = ()
+    """Image formats that are read beside JPEG, PNG, WebP and GIF."""
+    ports: Ports = Field(default_factory=Ports)
 
 
 def _percent(written: object) -> object:

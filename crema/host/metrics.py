@@ -47,6 +47,12 @@ TABLE: Final = (
         "Requests refused at a gate: full, deadline, quota, draining, bulk",
         (*MODEL, "reason", "lane"),
     ),
+    Row(
+        "items_total",
+        "counter",
+        "Items that came to a gate, by what it decided: accepted, full, deadline, bulk, draining",
+        (*MODEL, "lane", "decision"),
+    ),
     Row("request_seconds", "histogram", "From a request's arrival to its answer", MODEL),
     Row("queue_wait_seconds", "histogram", "From admission to the start of the batch", MODEL),
     Row("batch_size", "histogram", "Items per batch", MODEL, SIZES),
@@ -68,7 +74,15 @@ TABLE: Final = (
         (*MODEL, "kind"),
         together="livemax",
     ),
+    Row(
+        "load_ratio",
+        "gauge",
+        "Share of its capacity, in full batches, that was used in the last 10 s",
+        MODEL,
+        together="livemax",
+    ),
     Row("ready", "gauge", "1 when ready for traffic, else 0", MODEL, together="livemin"),
+    Row("starting", "gauge", "1 while it is on its way to ready, else 0", MODEL, together="livemax"),
     Row("partial_total", "counter", "Answers in which at least one model failed and one succeeded", ()),
     Row("retries_total", "counter", "Second tries on another replica, by how they ended", ("outcome",)),
     Row(
@@ -102,6 +116,7 @@ class Metrics:
 
     requests_total: Counter
     refused_total: Counter
+    items_total: Counter
     request_seconds: Histogram
     queue_wait_seconds: Histogram
     batch_size: Histogram
@@ -111,7 +126,9 @@ class Metrics:
     places: Gauge
     busy_ratio: Gauge
     gpu_memory_bytes: Gauge
+    load_ratio: Gauge
     ready: Gauge
+    starting: Gauge
     partial_total: Counter
     retries_total: Counter
     worker_restarts_total: Counter

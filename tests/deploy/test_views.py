@@ -10,10 +10,12 @@ from typing import Any, cast
 import pytest
 
 from crema.host.config import load_cluster, resolve_cluster
+from deploy.autoscaler import Decision, Sample
 from deploy.child import Child
 from deploy.health import Health, Part
 from deploy.release_book import ReleaseBook
 from deploy.routing_view import routing_body
+from deploy.scaling import Said
 from deploy.status_view import status_document
 from deploy.version import ServedVersion
 from tests.deploy.toy_cluster import resolved, write_package
@@ -62,6 +64,13 @@ def test_only_ready_replicas_and_preprocessors_are_routed_to(
     assert body["models"]["toy"]["versions"]["1.0"]["replicas"] == ["127.0.0.1:4000"]
 
 
+def test_where_metrics_are_is_told_of_all_that_listen(served: ServedVersion, book: ReleaseBook) -> None:
+    served.replicas = [child(port=4000), child("starting", port=4002), child("starting", None)]
+    body = routed(served, book)
+    assert body["preprocessors_http"] == ["127.0.0.1:5001", "127.0.0.1:5003"]
+    assert body["models"]["toy"]["versions"]["1.0"]["http"] == ["127.0.0.1:4001", "127.0.0.1:4003"]
+
+
 def test_a_model_carries_default_labels_and_its_card(served: ServedVersion, book: ReleaseBook) -> None:
     body = routed(served, book)
     model = body["models"]["toy"]
@@ -97,7 +106,39 @@ def test_a_version_that_cannot_be_started_has_failed_for_that_reason(
     assert (served.state, served.shown_problem, served.is_settled) == ("failed", "has no lock", True)
 
 
-def status(served: ServedVersion, book: ReleaseBook) -> dict[str, Any]:
+def test_what_the_autoscaler_wants_and_why_stands_beside_the_version(
+    served: ServedVersion, book: ReleaseBook
+) -> None:
+    served.scaled_to = 3
+    said = Said(Decision(3, "429s: 1 replica refused 67 %", 3), Sample(0.0, 10, 20, 1.0, 1), None)
+    document = status(served, book, scaling={"toy@1.0": said, "preprocessor": said})
+    [version] = document["models"]
+    assert (version["replicas"], version["wanted"], version["why"]) == (3, 3, "429s: 1 replica refused 67 %")
+    assert version["window"]["offered"] == 30
+    assert document["preprocessor"]["wanted"] == 3
+
+
+def test_replicas_that_leave_are_listed_as_draining(served: ServedVersion, book: ReleaseBook) -> None:
+    served.replicas = [child()]
+    document = status(served, book, leaving={cast(Child, Leaver(8)): served, cast(Child, Leaver(9)): None})
+    draining = [
+        (row["tier"], row.get("model"), row["pid"])
+        for row in document["processes"]
+        if row["state"] == "draining"
+    ]
+    assert draining == [("minion", "toy", 8), ("preprocessor", None, 9)]
+
+
+class Leaver:
+    """A child that may be the key of a dictionary."""
+
+    state, ports, problem, health, starts = "ready", {"http": 1}, None, None, 1
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+
+def status(served: ServedVersion, book: ReleaseBook, **more: Any) -> dict[str, Any]:
     return status_document(
         cluster="/c/cluster.yaml",
         state="ready",
@@ -106,6 +147,7 @@ def status(served: ServedVersion, book: ReleaseBook) -> dict[str, Any]:
         preprocessors=[child()],
         versions=[served],
         book=book,
+        **more,
     )
 
 

@@ -368,3 +368,44 @@ async def test_beside_interactive_requests_bulk_does_not_fill_a_batch_that_would
         rig.asked(lane=lane)
     await turn()
     assert [len(pixels) for _, pixels, _ in rig.worker.batches] == [rig.curve.bulk_limit] == [3]
+
+
+async def test_items_are_counted_by_lane_and_by_what_the_gate_decided(rig: Rig) -> None:
+    rig.ready()
+    rig.asked(3)
+    rig.asked(1, lane="bulk")
+    assert isinstance(rig.ask(PLACES), CremaError)
+    counted = {
+        (lane, decision): rig.value("items_total", lane=lane, decision=decision)
+        for lane, decision in (("interactive", "accepted"), ("bulk", "accepted"), ("interactive", "full"))
+    }
+    assert counted == {
+        ("interactive", "accepted"): 3,
+        ("bulk", "accepted"): 1,
+        ("interactive", "full"): PLACES,
+    }
+
+
+async def test_asking_whether_there_is_room_counts_no_item(rig: Rig) -> None:
+    rig.ready()
+    assert rig.dispatcher.refusal(rig.now, 1, "interactive", 1.0, is_probe=True) is None
+    assert rig.value("items_total", lane="interactive", decision="accepted") == 0
+
+
+async def test_a_minion_of_small_batches_is_busy_and_hardly_loaded(rig: Rig) -> None:
+    rig.ready(curve=((1, 0.1), (4, 0.1)))
+    for _ in range(40):
+        rig.asked()
+        await turn()
+        rig.finish(0.1)
+    rig.dispatcher.refresh()
+    assert rig.value("busy_ratio") > 0.9
+    assert rig.value("load_ratio") < 0.3
+
+
+async def test_starting_is_shown_until_the_model_is_loaded(rig: Rig) -> None:
+    rig.dispatcher.refresh()
+    assert (rig.value("starting"), rig.value("ready")) == (1, 0)
+    rig.ready()
+    rig.dispatcher.refresh()
+    assert (rig.value("starting"), rig.value("ready")) == (0, 1)

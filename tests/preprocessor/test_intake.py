@@ -129,6 +129,32 @@ def test_the_third_of_two_is_refused_from_its_header_with_a_time_to_come_back() 
     assert setting.counted("crema_refused_total") == 1
 
 
+def test_images_are_counted_by_lane_and_by_what_the_gate_decided() -> None:
+    setting = Setting(places=2)
+    assert setting.ask(1, lane="bulk") and setting.ask(2) and not setting.ask(3)
+    items = 'crema_items_total{decision="%s",lane="%s",model="",tier="preprocessor"'
+    assert setting.counted(items % ("accepted", "interactive")) == 1
+    assert setting.counted(items % ("accepted", "bulk")) == 1
+    assert setting.counted(items % ("full", "interactive")) == 1
+
+
+def test_an_image_that_is_refused_for_what_it_is_counts_as_no_item() -> None:
+    setting = Setting()
+    setting.ask(1, image=b"no image at all")
+    setting.ask(2, lane="nobody's")
+    counted = [
+        line for line in setting.metrics.render().decode().splitlines() if "crema_items_total{" in line
+    ]
+    assert counted and all(line.endswith(" 0.0") for line in counted)
+
+
+def test_not_being_ready_yet_is_no_want_of_room() -> None:
+    setting = Setting()
+    setting.pool.is_ready = False
+    setting.ask(1)
+    assert setting.counted("crema_refused_total") == 0
+
+
 def test_a_finished_request_gives_its_place_back() -> None:
     setting = Setting(places=1)
     setting.ask(1)

@@ -212,7 +212,7 @@ MISTAKES = {
         "{replicas: 1, canary",
         "{replicas: 0, canary",
         'cluster.yaml:11:15: models.tags.versions."3.2".replicas: must be from 1 to 256 (got 0)'
-        "\n  try: replicas: 1, or remove the version to stop serving it",
+        "\n  try: replicas: 1, or replicas: {min: 1, max: 4}",
     ),
     "a maximum of no replicas": (
         "max: 4",
@@ -326,7 +326,8 @@ def test_a_good_file_is_read(folder: Path) -> None:
     assert config.coordinator.listen == Address("127.0.0.1", 8000)
     assert config.packages_dir == folder / "models"
     assert config.path == folder / "cluster.yaml"
-    assert (config.preprocessor.replicas, config.preprocessor.workers) == (1, "auto")
+    assert (config.preprocessor.replicas.min, config.preprocessor.replicas.max) == (1, 1)
+    assert config.preprocessor.workers == "auto"
     assert config.default_models == ("tags", "captions")
 
 

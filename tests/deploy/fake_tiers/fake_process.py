@@ -25,6 +25,16 @@ def behaviour(tier: str) -> dict[str, object]:
     return json.loads(Path(path).read_text())  # type: ignore[no-any-return]
 
 
+def metrics(told: dict[str, object]) -> str:
+    """What the member `per_s` ([accepted, refused]) makes of the counters; its load is full while anything is refused."""
+    accepted, refused = told.get("per_s", (0, 0))  # type: ignore[misc]
+    items = 'crema_items_total{lane="interactive",decision='
+    return (
+        f'{items}"accepted"}} {accepted * time.monotonic()}\n{items}"full"}} {refused * time.monotonic()}\n'
+        f"crema_load_ratio {int(refused > 0)}\ncrema_ready 1\ncrema_starting 0\n"
+    )
+
+
 def run(tier: str, ports: tuple[str, ...], body: dict[str, object]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--parent-pid", type=int)
@@ -46,6 +56,8 @@ def run(tier: str, ports: tuple[str, ...], body: dict[str, object]) -> None:
                 time.sleep(3)
                 return
             answer = json.dumps({**body, **told}).encode()
+            if self.path == "/metrics":
+                answer = metrics(told).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
