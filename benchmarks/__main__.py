@@ -34,6 +34,7 @@ ALL = (
     "environments",
     "releases",
     "loadtest_rate",
+    "simulation",
 )
 
 

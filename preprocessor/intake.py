@@ -21,6 +21,7 @@ from crema.errors import CremaError
 from crema.host.channel import Buffer, Channel, ChannelLost
 from crema.names import LANES, Lane, OptionalFormat
 from preprocessor.cost import work_of
+from preprocessor.decode_budget import decode_budget_ms
 from preprocessor.fetches import Fetches, Place, url_of
 from preprocessor.gate import Gate, Overloaded, Permit
 from preprocessor.header import check_bytes, read_header
@@ -29,7 +30,6 @@ from preprocessor.pool import Job, Pool
 from preprocessor.spec import Spec, parse_specs, total_bytes
 
 NOT_READY_RETRY_MS: Final = 500
-MOST_LEFT_FOR_THE_REST_MS: Final = 250.0
 
 log = structlog.get_logger(__name__)
 
@@ -49,11 +49,6 @@ class Call:
     traceparent: str | None
     job: Job | None = None
     fetch_ms: float = 0.0
-
-
-def decode_budget_ms(remaining_ms: float) -> float:
-    """How much of the caller's remaining time preprocessing may use: the models need the rest."""
-    return max(remaining_ms / 2, remaining_ms - MOST_LEFT_FOR_THE_REST_MS)
 
 
 class Intake:

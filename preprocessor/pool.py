@@ -24,6 +24,7 @@ from crema.names import Lane, OptionalFormat
 from preprocessor.cost import DecodeCost
 from preprocessor.decoder_process import DecoderProcess, DecoderState, Limits
 from preprocessor.gate import Ahead
+from preprocessor.queue_ahead import ahead_of
 from preprocessor.waiting import Waiting
 
 RECYCLE_AFTER: Final = 5000
@@ -139,25 +140,17 @@ class Pool:
 
     def ahead(self, lane: Lane) -> Ahead:
         """What stands before an image of `lane` that came now."""
-        waiting = self._waiting
-        if not waiting and not self._running:
+        if not self._waiting and not self._running:
             return Ahead()
         now = self._clock()
-        rest_ms = sum(self._rest_ms(job, now) for job in self._running.values())
-        drain_ms = (rest_ms + self.cost.predict_ms(waiting.work_before("bulk"))) / self._workers
-        images = waiting.images_before(lane)
-        if not images and len(self._running) < self._workers:
-            return Ahead(drain_ms=drain_ms)
-        wait_ms = (rest_ms + self.cost.predict_ms(waiting.work_before(lane))) / self._workers
-        return Ahead(images, wait_ms, drain_ms)
+        running = [
+            (job.work, now if job.started_at is None else job.started_at) for job in self._running.values()
+        ]
+        return ahead_of(self._waiting, running, self._workers, self.cost, now, lane)
 
     def expected_wait_ms(self, lane: Lane) -> float:
         """When an image of `lane` that came now would begin to be decoded, in milliseconds from now."""
         return self.ahead(lane).wait_ms
-
-    def _rest_ms(self, job: Job, now: float) -> float:
-        spent = 0.0 if job.started_at is None else (now - job.started_at) * 1000
-        return max(1.0, self.cost.predict_ms(job.work) - spent)
 
     # -- life ------------------------------------------------------------------------------------------------------
 

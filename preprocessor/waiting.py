@@ -13,9 +13,17 @@ from crema.names import LANES, Lane
 class Waiter(Protocol):
     """What is asked of an image that waits."""
 
-    lane: Lane
-    work: float
-    deadline: float | None
+    @property
+    def lane(self) -> Lane:
+        """Which queue."""
+
+    @property
+    def work(self) -> float:
+        """Predicted (`preprocessor.cost`)."""
+
+    @property
+    def deadline(self) -> float | None:
+        """From when on nobody waits for it any more."""
 
 
 W = TypeVar("W", bound=Waiter)

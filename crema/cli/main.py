@@ -58,6 +58,10 @@ VERBS: Final[dict[str, Verb]] = {
         "Send photos at a given rate, and report latency, goodput and the knee.",
         "crema loadtest --rate 50 --duration 30s",
     ),
+    "simulate": Verb(
+        "Simulate a cluster before it is rented: machines, 429s, latency, cost.",
+        "crema simulate loadtest/scenarios/step.yaml",
+    ),
     "keys": Verb(
         "Make, list and revoke the API keys of a cluster.", "crema keys new --name app --scopes infer"
     ),

@@ -108,22 +108,23 @@ class SmallCluster:
         self.ended: list[Ended] = []
         self._folder = folder
         self._started: list[Started] = []
-        self._preprocessor: Started
+        self.preprocessor: Started
+        self.coordinator: Started
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self._revision = 0
         self._shown = ""
         self._number = 0
 
     async def open(self) -> None:
-        self._preprocessor = await self._start(
+        self.preprocessor = await self._start(
             "preprocessor", "--channel", "127.0.0.1:0", "--http", "127.0.0.1:0", "--workers", "1"
         )
         self.route({})
-        ports = await self._start(
+        self.coordinator = await self._start(
             "coordinator", "--routing", str(self.routing), "--listen", "127.0.0.1:0", "--operations", "127.0.0.1:0",
             "--grace-s", "0",
         )  # fmt: skip
-        self.url = f"http://127.0.0.1:{ports.ports['public']}"
+        self.url = f"http://127.0.0.1:{self.coordinator.ports['public']}"
 
     async def minion(self, model: str, version: str = "1.0", sleep_s: float = 0.02) -> Started:
         """A minion that is ready."""
@@ -163,7 +164,7 @@ class SmallCluster:
             )
             for model, versions in models.items()
         }
-        write_routing(self.routing, rows, [self._preprocessor.address], [], self._revision)
+        write_routing(self.routing, rows, [self.preprocessor.address], [], self._revision)
 
     async def until_routed(self, model: str, version: str, replicas: int = 1) -> float:
         """Until the routing written last is in force with so many connected replicas; how long that took."""

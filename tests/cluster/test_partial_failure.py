@@ -159,7 +159,7 @@ async def test_without_a_preprocessor_the_refusal_comes_at_once(cluster: SmallCl
     cluster.route({"a": {"1.0": [minion.address]}})
     await cluster.until_routed("a", "1.0")
     assert (await cluster.call("a")).status == 200
-    cluster._preprocessor.kill()
+    cluster.preprocessor.kill()
     await asyncio.sleep(0.1)
     ended = await cluster.call("a")
     assert (ended.status, ended.body["code"]) == (503, "not_ready")

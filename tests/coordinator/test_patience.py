@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from coordinator.patience import TICK_S, Patience, Wheel
+from coordinator.patience import Patience
+from coordinator.wheel import TICK_S, Wheel
 
 
 class Waiter:

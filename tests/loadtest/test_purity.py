@@ -8,8 +8,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICIES = {
-    *("coordinator.ejection", "coordinator.replica", "coordinator.router", "coordinator.second_try"),
-    *("minion.batcher", "minion.cost_curve", "minion.gate", "minion.in_flight"),
+    *(
+        "coordinator.ejection",
+        "coordinator.gate",
+        "coordinator.merge",
+        "coordinator.replica",
+        "coordinator.router",
+    ),
+    *("coordinator.second_try", "coordinator.wheel"),
+    *("minion.batcher", "minion.cost_curve", "minion.gate", "minion.in_flight", "minion.load_time"),
+    *("preprocessor.busy_share", "preprocessor.cost", "preprocessor.decode_budget", "preprocessor.gate"),
+    *("preprocessor.header", "preprocessor.queue_ahead", "preprocessor.waiting"),
 }
 
 
@@ -24,9 +33,18 @@ def imported(path: Path) -> Iterator[str]:
 def test_of_a_tier_the_simulation_imports_policies_only() -> None:
     tiers = {"coordinator", "minion", "preprocessor"}
     used = {
-        m for path in (ROOT / "loadtest").glob("*.py") for m in imported(path) if m.partition(".")[0] in tiers
+        m
+        for path in (ROOT / "loadtest").rglob("*.py")
+        for m in imported(path)
+        if m.partition(".")[0] in tiers
     }
     assert used == POLICIES
+
+
+def test_the_autoscaler_of_the_simulation_is_the_live_one_and_nothing_else_of_deploy() -> None:
+    used = {m for path in (ROOT / "loadtest").rglob("*.py") for m in imported(path) if m.startswith("deploy")}
+    assert used == {"deploy.autoscaler"}
+    assert not {"asyncio", "time", "datetime", "threading"} & set(imported(ROOT / "deploy/autoscaler.py"))
 
 
 def test_no_policy_knows_a_loop_or_a_clock() -> None:

@@ -10,8 +10,9 @@ from crema.errors import CremaError
 from crema.host.metrics import Metrics
 from crema.names import Lane
 from preprocessor.cost import DecodeCost
+from preprocessor.decode_budget import decode_budget_ms
 from preprocessor.gate import Ahead, Gate
-from preprocessor.intake import Intake, decode_budget_ms
+from preprocessor.intake import Intake
 from preprocessor.meters import Meters
 from preprocessor.pool import Job
 from tests.preprocessor import image_files as f

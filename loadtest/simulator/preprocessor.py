@@ -1,0 +1,169 @@
+"""A preprocessor in the simulation: the live gate, queue, prices and predictions in front of cores that take the time that
+a photo says. Not simulated: decoders that crash or are recycled, images by URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from loadtest.simulator.agenda import Agenda
+from loadtest.simulator.attempt import Attempt
+from loadtest.simulator.machine import Machine, Seen
+from preprocessor.busy_share import BusyShare
+from preprocessor.cost import DecodeCost
+from preprocessor.decode_budget import decode_budget_ms
+from preprocessor.gate import Ahead, Gate, Overloaded
+from preprocessor.queue_ahead import ahead_of
+from preprocessor.waiting import Waiting
+
+_NOTHING: Final = Ahead()
+_DRAINING_RETRY_MS: Final = 500.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Decode processes of one preprocessor, one per core, and the places of its gate."""
+
+    count: int
+    places: int
+
+
+class Preprocessor(Machine):
+    """One replica. `scattered` gives a factor around 1 by which a decode takes longer than its photo says."""
+
+    __slots__ = ("_busy_share", "_cores", "_cost", "_gate", "_running", "_scattered", "_waiting")
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        number: int,
+        seen: Seen,
+        hop_s: float,
+        cores: Cores,
+        ms_per_unit: float,
+        scattered: Callable[[], float] | None,
+    ) -> None:
+        super().__init__(agenda, number, seen, hop_s)
+        self._cores = cores
+        self._cost = DecodeCost()
+        self._cost.ms_per_unit = ms_per_unit
+        self._gate = Gate(cores.places, cores.count, self._cost)
+        self._waiting: Waiting[Attempt] = Waiting()
+        self._running: dict[Attempt, None] = {}
+        self._busy_share = BusyShare(cores.count, agenda.day_s)
+        self._scattered = scattered
+
+    @property
+    def pending(self) -> int:
+        """Places taken."""
+        return self._gate.pending
+
+    def busy_ratio(self) -> float:
+        """The share of the last 10 s in which its cores decoded."""
+        return self._busy_share.ratio(self.agenda.day_s)
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    def receive(self, attempt: Attempt) -> None:
+        """Through the gate or not: on the frame's header, then on the image's."""
+        if self.state == "dead":
+            self.meets_nobody(attempt)
+            return
+        if attempt.is_over:
+            return
+        now, lane, photo = self.agenda.now, attempt.lane, attempt.call.photo
+        if self.state == "draining":
+            self._refuse(attempt, "not_ready", _DRAINING_RETRY_MS)
+            return
+        left_ms = decode_budget_ms((attempt.deadline - now) * 1000)
+        ahead = self._ahead(now, attempt)
+        try:
+            permit = self._gate.enter(now, photo.nbytes, lane, left_ms, ahead)
+            try:
+                self._gate.weigh(permit, photo.work, left_ms, ahead)
+            except Overloaded:
+                permit.leave()
+                raise
+        except Overloaded as error:
+            if lane == "interactive" and error.reason != "bulk":
+                self.seen.refused += 1
+            self._refuse(attempt, "overloaded", error.retry_after_ms or 0.0)
+            return
+        if lane == "interactive":
+            self.seen.accepted += 1
+        attempt.permit, attempt.holds = permit, True
+        attempt.queued_at = now
+        attempt.deadline = now + left_ms / 1000
+        attempt.work = photo.work
+        attempt.decode_s = photo.decode_s
+        self._waiting.join(attempt)
+        self._dispatch(now)
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Its place is free at once; a decode that has begun runs on."""
+        if attempt.holds and self.state != "dead":
+            attempt.holds = False
+            attempt.permit.leave()
+            if attempt not in self._running:
+                self._waiting.leave(attempt)
+            self._let_go()
+
+    def held(self) -> list[Attempt]:
+        """What waits and what is being decoded."""
+        return [*self._running, *self._waiting]
+
+    def _refuse(self, attempt: Attempt, code: str, after_ms: float) -> None:
+        now = self.agenda.now
+        load = self._load(now, attempt)
+        self.agenda.at(now + self.hop_s, attempt.coordinator.refused, attempt, load, code, after_ms)
+
+    def _ahead(self, now: float, attempt: Attempt) -> Ahead:
+        if len(self._running) < self._cores.count and not self._waiting:
+            # with a decoder free nobody is refused, and so nobody asks when all will be drained
+            return _NOTHING
+        running = [(each.work, each.started_at) for each in self._running]
+        return ahead_of(self._waiting, running, self._cores.count, self._cost, now, attempt.lane)
+
+    def _load(self, now: float, attempt: Attempt) -> dict[str, float]:
+        gate = self._gate
+        return {
+            "pending": gate.pending,
+            "places": gate.places,
+            "expected_wait_ms": self._ahead(now, attempt).wait_ms,
+        }
+
+    # -- decodes -------------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, now: float) -> None:
+        while self._waiting and len(self._running) < self._cores.count:
+            attempt, expired = self._waiting.take(now)
+            for late in expired:
+                late.holds = False
+                late.permit.leave()
+                load = self._load(now, late)
+                self.agenda.at(now + self.hop_s, late.coordinator.expired, late, load)
+            if attempt is None:
+                break
+            attempt.started_at = now
+            self._running[attempt] = None
+            seconds = attempt.decode_s
+            if self._scattered is not None:
+                seconds *= self._scattered()
+            self.agenda.at(now + seconds, self._decoded, attempt)
+        self._busy_share.change(len(self._running), self.agenda.day_s)
+
+    def _decoded(self, attempt: Attempt) -> None:
+        if self.state == "dead":
+            return
+        now = self.agenda.now
+        del self._running[attempt]
+        self._cost.observe(attempt.work, (now - attempt.started_at) * 1000)
+        self._dispatch(now)
+        if attempt.holds:
+            attempt.holds = False
+            attempt.permit.leave()
+            load = self._load(now, attempt)
+            self.agenda.at(now + self.hop_s, attempt.coordinator.prepared, attempt, load)
+        self._let_go()
