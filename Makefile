@@ -20,7 +20,7 @@ up: $(BIN)/.run  ## set up, start the cluster, analyse a photo, serve until Ctrl
 	@exec $(BIN)/crema up $(CLUSTER) --analyze $(PHOTO)
 
 test: $(BIN)/.dev ## set up and run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python scripts/run_tests.py
 
 unit: $(BIN)/.dev ## only the tests that start no processes: under 30 s
 	$(BIN)/python -m pytest -m "not cluster and not slow and not gpu"

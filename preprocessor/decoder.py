@@ -106,7 +106,8 @@ def behind_others(work: Callable[[], T]) -> T:
 
     def do() -> None:
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), HEAVY_NICENESS)
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + HEAVY_NICENESS)
         try:
             results.append(work())
         except BaseException as error:
