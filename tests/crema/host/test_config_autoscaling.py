@@ -27,7 +27,7 @@ def test_periods_and_the_preprocessor_s_limits_are_read(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("autoscaling: {period_s: 0}\n", "autoscaling.period_s: must be from 0.5 to 300 (got 0)\n  try: period_s: 5"),
-        ("autoscaling: {cooldown: 60}\n", "autoscaling.cooldown: there is no such key\n  try: cooldown_s"),
+        ("autoscaling: {cooldown: 60}\n", "autoscaling.cooldown: there is no such key; did you mean cooldown_s?"),
         ("preprocessor: {replicas: {min: 3, max: 2}}\n", "preprocessor.replicas.max: must be at least min, 3 (got 2)"),
     ],
 )  # fmt: skip
