@@ -105,7 +105,8 @@ class Pool:
         `is_shared` says that there are other keys, whether they call now or not."""
         running = self._batch * workers
         self._look(now, max(0, self.held - at_minions))
-        if at_minions >= running:
+        # what came in one moment is not there yet, and will be: more is on its way then than there is on the mean
+        if max(at_minions, self.held - self._on_the_way) >= running:
             self._busy_until = now + BUSY_S
         elif now >= self._busy_until:
             return "within"

@@ -45,6 +45,23 @@ def test_a_burst_beyond_the_share_gives_way_at_once() -> None:
     assert pool.judge(0.0, "b", 16, 1) == "within"
 
 
+def test_a_burst_that_has_not_reached_the_minions_yet_gives_way_too() -> None:
+    pool = Pool(BATCH)
+    hold(pool, "b", 1)
+    assert pool.judge(0.0, "a", 1, 1) == "within"
+    hold(pool, "a", 14)
+    assert pool.judge(0.01, "a", 1, 1) == "gives_way"
+
+
+def test_what_is_on_its_way_all_the_time_makes_no_model_busy() -> None:
+    pool = Pool(BATCH)
+    hold(pool, "b", 1)
+    hold(pool, "a", 20)
+    for tenth in range(100):
+        verdict = pool.judge(tenth / 10, "a", 2, 1)
+    assert verdict == "within"
+
+
 def test_who_stays_over_the_share_is_refused_once_it_is_held() -> None:
     pool = Pool(BATCH)
     hold(pool, "b", 4)
