@@ -76,6 +76,7 @@ def test_a_key_at_ten_times_its_share_costs_another_no_refusal(tmp_path: Path, p
         def is_taken(shown: dict[str, str]) -> bool:
             return cluster.post(body, headers=shown)[0] == 200
 
+        cluster.wait(lambda: cluster.post(body)[0] == 401, "the keys to be asked for", 5)
         for key in (a, b):
             cluster.wait(partial(is_taken, {"X-API-Key": key}), "the key to be in force", 5)
 
