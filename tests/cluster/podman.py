@@ -131,6 +131,16 @@ class Podman:
             )  # fmt: skip
         shutil.rmtree(root)
 
+    def try_out(self) -> None:
+        """Make the network and the base image, and run one program. Skips, with the reason, where the kernel lets nobody do so
+        (a container without the rights for it) or no Debian mirror can be reached: that is no fault of what is tested."""
+        try:
+            self("network", "create", self.network)
+            self.ensure_base()
+            self("run", "--rm", "--network", self.network, BASE_IMAGE, "true")
+        except (AssertionError, subprocess.SubprocessError) as error:
+            pytest.skip(f"this machine runs no containers: {error}")
+
     def build(self, cluster_file: Path, only: str = "", patience_s: float = 300.0) -> None:
         """What a user does: `crema render images … | sh`. `only` leaves out the images whose names do not hold it."""
         script = crema(
@@ -233,9 +243,8 @@ def containers(folder: Path) -> Iterator[Podman]:
         podman = Podman(folder)
         podman.clear()
         podman.forget_old_layers()
-        podman("network", "create", podman.network)
         try:
-            podman.ensure_base()
+            podman.try_out()
             yield podman
         finally:
             podman.clear()
