@@ -31,7 +31,7 @@ from tests.preprocessor.fetch_servers import (
 )
 from tests.preprocessor.loopback_spellings import other_schemes, urls
 
-QUICK = Limits(connect_s=0.05, total_s=2.0)
+QUICK = Limits(connect_s=0.5, total_s=5.0)
 SITE = "127.0.0.1"
 """Where the servers of a test are that may be asked."""
 INSIDE = "127.0.0.2"
