@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLUSTER = ROOT / "tests" / "cluster"
 # Builds images for a minute or two and looks at no clock.
 BUILDS = CLUSTER / "test_kubernetes.py"
-NICENESS = 10
+NICENESS = 5
 
 
 def main() -> int:
