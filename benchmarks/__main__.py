@@ -28,6 +28,7 @@ ALL = (
     "memory_growth",
     "overload",
     "routing",
+    "scatter",
     "fair_shares",
     "autoscaling",
     "scrapes",

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from crema.torch_model import TorchModel
+from crema.torch_model import TorchModel, has_bf16
 
 BATCHES = (1, 8)
 SCALE = {"mean": [0.5] * 3, "std": [0.5] * 3}
@@ -39,7 +38,7 @@ def tags(package):
 
 
 class Convolution(nn.Module):
-    """Convolution and batch norm, which `fold` makes one."""
+    """Convolution and batch norm."""
 
     def __init__(self, inputs, outputs, kernel, stride):
         super().__init__()
@@ -48,9 +47,6 @@ class Convolution(nn.Module):
 
     def forward(self, x):
         return self.norm(self.conv(x))
-
-    def fold(self):
-        self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()
 
 
 class Block(nn.Module):
@@ -87,25 +83,20 @@ def floats(batch):
     return torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous().float().div(127.5).sub(1.0)
 
 
-def folded(net):
-    for part in net.modules():
-        if hasattr(part, "fold"):
-            part.fold()
-    return net
-
-
 def ways_of(make):
     """name → a function of a batch (uint8 [n, h, w, 3]) that gives logits; each with a network of its own."""
     net = make()
-    return {
+    ways = {
         # what one writes first: floats in the order of the channels, gradients on
         "plain": lambda batch: net(floats(batch)).detach().numpy(),
-        "inference_mode": TorchModel(make(), "cpu", channels_last=False, **SCALE),
+        "inference_mode": TorchModel(make(), "cpu", channels_last=False, fold=False, **SCALE),
+        "channels_last": TorchModel(make(), "cpu", fold=False, **SCALE),
         "preset": TorchModel(make(), "cpu", **SCALE),
-        "preset, folded": TorchModel(folded(make()), "cpu", **SCALE),
-        "bf16": TorchModel(make(), "cpu", bf16=True, **SCALE),
-        "bf16, folded": TorchModel(folded(make()), "cpu", bf16=True, **SCALE),
     }
+    if has_bf16():
+        ways["bf16, not folded"] = TorchModel(make(), "cpu", fold=False, bf16=True, **SCALE)
+        ways["bf16"] = TorchModel(make(), "cpu", bf16=True, **SCALE)
+    return ways
 
 
 def report_of(ways, pixels, rounds):

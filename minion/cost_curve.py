@@ -26,6 +26,11 @@ _BULK_STRETCH: Final = 1.05
 # as in a plain average that begins with so many exact ones.
 _SPREAD_WEIGHT: Final = 0.03
 _SPREAD_PRIOR: Final = 8
+# What is feared of a model of which nothing was seen yet; it is forgotten as what was seen gains weight.
+_FEARED_OVERRUN: Final = 0.15
+# The batch limit rises only when it would still be right for a curve dearer by this share of the overrun: that is how far off
+# the curve may well be, and who is let in for a limit that falls again at once is answered a batch too late.
+_DOUBT: Final = 0.75
 
 
 class CostCurve:
@@ -39,15 +44,19 @@ class CostCurve:
         self.is_known = False
         """Whether anything was learned; until then every prediction is 0."""
         self.batch_limit = max_size
-        """B: the largest n ≤ max_size with 2·t(n) ≤ slo_s, at least 1; and never more than memory allows (`allow`)."""
+        """B: the largest n ≤ max_size with 2·t(n) ≤ slo_s, at least 1, a little less while that is in doubt for a model whose
+        times scatter; and never more than memory allows (`allow`)."""
         self.bulk_limit = max_size
         """Up to how many items bulk may fill a batch while interactive items are about: enough for four fifths of the
         throughput of batches of `batch_limit`, and as many more as cost hardly any time."""
         self.overrun = 0.0
         """By how much of their prediction batches take longer: a standard deviation, from overruns only. 0: exact."""
-        self.max_size = self._allowed = max_size
+        self.feared_overrun = _FEARED_OVERRUN
+        """The same, and at first what is feared of a model that nobody has seen at work."""
+        self.max_size = self._allowed = self._promising = max_size
         self._slo_s = slo_s
         self._overrun_squared = 0.0
+        self._feared_squared = _FEARED_OVERRUN**2
         self._compared = 0
         self._inertia = (_SLOPE_INERTIA * max_size) ** 2
         # exponentially weighted sums of 1, n, n², t, n·t
@@ -78,6 +87,8 @@ class CostCurve:
         if self._w:
             # two or more sizes give the slope at once; there is no earlier one to hold on to
             self._fit(inertia=0.0)
+            self._promising = self._keeping(1.0)
+            self._set_limits()
 
     def learn(self, n: int, seconds: float) -> None:
         """A batch of `n` items took `seconds`, from hand-over to outcomes."""
@@ -99,7 +110,9 @@ class CostCurve:
         weight = max(_SPREAD_WEIGHT, 1 / (_SPREAD_PRIOR + self._compared))
         self._compared += 1
         self._overrun_squared += weight * (2 * over * over - self._overrun_squared)
+        self._feared_squared *= 1 - weight
         self.overrun = math.sqrt(self._overrun_squared)
+        self.feared_overrun = math.sqrt(self._overrun_squared + self._feared_squared)
 
     def _add(self, n: int, seconds: float, weight: float) -> None:
         self._w += weight
@@ -140,8 +153,14 @@ class CostCurve:
         return min(limit, max(1, math.ceil(least - 1e-9), math.floor(growth_s / per_item_s + 1e-9)))
 
     def _limit(self) -> int:
-        most = min(self.max_size, self._allowed)
-        room = self._slo_s / 2 - self.fixed_s
+        doubtless = self._keeping(1 + _DOUBT * self.overrun)
+        self._promising = min(max(self._promising, doubtless), self._keeping(1.0))
+        return min(self._promising, self._allowed)
+
+    def _keeping(self, factor: float) -> int:
+        """The largest batch of which two keep the promise, were everything `factor` times as dear; at least 1."""
+        most = self.max_size
+        room = self._slo_s / (2 * factor) - self.fixed_s
         if room < self.per_item_s:
             return 1
         if self.per_item_s * most <= room:

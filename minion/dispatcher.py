@@ -112,7 +112,7 @@ class Dispatcher:
         )
         if refusal is None:
             if is_probe:
-                self._gate.take_back(n)
+                self._gate.take_back(n, lane)
             else:
                 self._meters.accepted(lane, n)
             return None

@@ -18,9 +18,13 @@ Reason = Literal["full", "deadline", "draining", "bulk"]
 # Deviations that are kept clear before a deadline. By the book 2.33 would let one of a hundred be late; what the deviation
 # is, is an estimate too, and under overload everyone is admitted at the very limit.
 _CONFIDENCE: Final = 4.0
+# So many stay clear even where the next batch may then not be filled; but never more than half of the time there is.
+_LEAST_CONFIDENCE: Final = 2.0
 # Over how many full batches the rate of arrivals is averaged, and how many deviations more than a batch have to be expected.
-_RATE_BATCHES: Final = 8.0
+_RATE_BATCHES: Final = 4.0
 _FILL_DEVIATIONS: Final = 0.5
+# By how many deviations of a batch's time the running one may end early and find the next one full all the same.
+_EARLY_DEVIATIONS: Final = 0.5
 # For how long bulk keeps out of the way of an interactive queue that was there, in seconds (to 1/e of it).
 _MEMORY_S: Final = 10.0
 
@@ -55,7 +59,7 @@ class Gate:
         self._curve = curve
         self._queue = 0.0
         self._queue_seen_at = 0.0
-        # items that wanted in lately, each counting less the longer ago it came
+        # interactive items that wanted in lately, each counting less the longer ago it came
         self._wanted = 0.0
         self._wanted_seen_at = 0.0
 
@@ -80,8 +84,8 @@ class Gate:
             return Refusal(
                 "draining", "this minion is shutting down; send the request to another replica", 1.0
             )
-        self._want(now, n)
         if lane == "interactive":
+            self._want(now, n)
             self._queue = max(ahead + n, self._lately_queued(now))
             self._queue_seen_at = now
         if self.pending + n > self.places:
@@ -112,10 +116,11 @@ class Gate:
         if self.pending < 0:
             raise AssertionError("more places were given back than taken; this is a bug of ours")
 
-    def take_back(self, n: int) -> None:
+    def take_back(self, n: int, lane: Lane) -> None:
         """It was only asked whether `n` items could come in."""
         self.leave(n)
-        self._wanted -= n
+        if lane == "interactive":
+            self._wanted -= n
 
     def bulk_places(self, now: float) -> int:
         """Up to how many places, those of interactive items included, may be taken for bulk still to come in."""
@@ -142,27 +147,31 @@ class Gate:
     def _margin_s(self, allowed_s: float, ahead: int, free_at: float | None) -> float:
         """How much longer it may well take than predicted: under overload everyone is admitted at the very limit.
 
-        Never so much that the next batch could not be filled any more from what arrives while its time is near enough
-        to let somebody in: a model whose times scatter answers some too late, but it stays busy.
+        Beyond the least that is kept clear, only so much that the next batch can still be filled from what arrives while its
+        time is near enough to let somebody in: a model whose times scatter answers some too late, but it stays busy.
         """
-        overrun = self._curve.overrun
-        if overrun == 0:
+        curve = self._curve
+        limit = curve.batch_limit
+        full_s = curve.predict(limit)
+        wait_s = allowed_s - full_s
+        if wait_s <= 0:
             return 0.0
-        limit = self._curve.batch_limit
-        full_s = self._curve.predict(limit)
-        batches = ahead // limit + (1 if free_at is None else 2)
-        most_s = allowed_s - full_s - min(full_s, self._fill_s(limit, full_s))
-        return max(0.0, min(_CONFIDENCE * overrun * full_s * math.sqrt(batches), most_s))
+        off_s = full_s * math.sqrt(ahead // limit / self.workers + (1 if free_at is None else 2))
+        fill_s = self._fill_s(limit, full_s) + _EARLY_DEVIATIONS * curve.overrun * full_s
+        spare_s = wait_s - min(full_s, fill_s)
+        least_s = min(_LEAST_CONFIDENCE * curve.overrun * off_s, wait_s / 2)
+        return max(least_s, min(_CONFIDENCE * curve.feared_overrun * off_s, spare_s))
 
     def _want(self, now: float, n: int) -> None:
-        """`n` items want in, whatever becomes of them."""
+        """`n` interactive items want in, whatever becomes of them."""
         memory_s = _RATE_BATCHES * self._curve.predict(self._curve.batch_limit)
         gone_s = now - self._wanted_seen_at
         self._wanted = n + (self._wanted * math.exp(-gone_s / memory_s) if memory_s > 0 else 0.0)
         self._wanted_seen_at = now
 
     def _fill_s(self, limit: int, full_s: float) -> float:
-        """In how many seconds as many items arrive as a full batch takes, at the rate of late; rather too many seconds."""
+        """In how many seconds as many interactive items arrive as a full batch takes, at the rate of late; rather too many
+        seconds."""
         return (limit + _FILL_DEVIATIONS * math.sqrt(limit)) * _RATE_BATCHES * full_s / max(1.0, self._wanted)
 
     def _drain_s(self, now: float, waiting: int, free_at: float | None) -> float:

@@ -16,7 +16,7 @@ import pytest
 
 from crema.host.light_ring import make_light_ring
 from crema.loaded_model import LoadedModel
-from crema.torch_model import page_lock
+from crema.torch_model import has_bf16, page_lock
 from envs.builder import environment_for
 from tests.crema.fake_torch import fake_torch
 
@@ -143,6 +143,20 @@ def test_a_model_runs_where_nothing_can_be_page_locked(
     assert "not page-locked" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("cpuinfo", "has"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 clflush", True),
+        ("flags\t\t: fpu avx512f amx_bf16 amx_tile", True),
+        ("Features\t: fp asimd bf16 i8mm", True),
+        ("flags\t\t: fpu avx512f avx512_vnni", False),
+        ("Features\t: fp asimd asimdbf16less", False),
+    ],
+)
+def test_the_processor_s_flags_tell_whether_it_multiplies_bf16(cpuinfo: str, has: bool) -> None:
+    assert has_bf16(cpuinfo) is has
+
+
 def facts_on(device: str, folder: Path) -> dict[str, Any]:
     """What `torch_model_facts.py` saw in the environment of a package that has torch."""
     python = environment_for(ROOT / "model_packages" / "tags" / "3.1").python
@@ -195,6 +209,43 @@ def test_without_mean_and_std_the_batch_is_passed_as_it_is(facts: dict[str, Any]
 
 def test_bf16_is_inside_only_and_answers_are_float32(facts: dict[str, Any]) -> None:
     assert (facts["bf16_inside"], facts["bf16_result"]) == ("torch.bfloat16", "float32")
+
+
+def test_weights_of_convolutions_are_bf16_once_and_for_all_and_no_answer_changes(
+    facts: dict[str, Any],
+) -> None:
+    assert (facts["bf16"]["weights"], facts["bf16"]["same"]) == ("torch.bfloat16", True)
+
+
+def test_a_processor_that_cannot_do_bf16_stays_with_float32(
+    facts: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    is_gpu = "cuda:0" in request.node.name
+    assert facts["bf16"]["unable"] == [is_gpu, "torch.bfloat16" if is_gpu else "torch.float32"]
+
+
+@pytest.mark.parametrize(
+    ("net", "count"),
+    [
+        ("Pair", 1),
+        ("Deep", 3),
+        ("Optional", 1),
+        ("Renamed", 1),
+        ("by itself", 1),
+        ("Shortcut", 0),
+        ("Twice", 0),
+        ("Weighed", 0),
+        ("Deciding", 0),
+        ("Hooked", 0),
+        ("asked not to", 0),
+    ],
+)
+def test_batch_norms_are_folded_where_that_changes_nothing(
+    facts: dict[str, Any], net: str, count: int
+) -> None:
+    folded, off = facts["folded"][net]
+    assert folded == count
+    assert off < 1e-5
 
 
 def test_outputs_may_be_nested(facts: dict[str, Any]) -> None:

@@ -13,10 +13,11 @@ import warnings
 import numpy as np
 import torch
 
+from crema import torch_model
 from crema.batch_array import BatchArray
 from crema.device import cuda_device
 from crema.overlap import Overlap
-from crema.torch_model import TorchModel, _StreamLane, page_lock
+from crema.torch_model import TorchModel, _StreamLane, fold_batch_norms, page_lock
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), np.uint8)
@@ -114,7 +115,138 @@ def overlapped(device):
     return {"streams": len(seen), "right": results == [True] * 20, "mistakes": mistakes, "memory": memory}
 
 
+class Pair(torch.nn.Module):
+    """A convolution and a batch norm that has seen something."""
+
+    def __init__(self, inputs=3):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(inputs, 4, 3, padding=1, bias=False)
+        self.norm = torch.nn.BatchNorm2d(4)
+        with torch.no_grad():
+            for tensor in (self.norm.running_mean, self.norm.weight, self.norm.bias):
+                tensor.copy_(torch.randn(4))
+            self.norm.running_var.copy_(torch.rand(4) + 0.5)
+
+    def forward(self, x):
+        return self.norm(self.conv(x))
+
+
+class Shortcut(Pair):
+    """The batch norm is not the only one that uses what the convolution gives."""
+
+    def forward(self, x):
+        between = self.conv(x)
+        return self.norm(between) + between
+
+
+class Twice(Pair):
+    """One convolution for two."""
+
+    def forward(self, x):
+        return self.norm(self.conv(x)) + self.conv(x)
+
+
+class Weighed(Pair):
+    """Uses the convolution's weights besides."""
+
+    def forward(self, x):
+        return self.norm(self.conv(x)) + self.conv.weight.sum()
+
+
+class Deciding(Pair):
+    """Looks at values before it decides what to do."""
+
+    def forward(self, x):
+        return self.norm(self.conv(x)) if x.sum() > 0 else self.conv(x)
+
+
+class Optional(Pair):
+    """Takes another way where it is given more than a batch."""
+
+    def forward(self, x, mask=None):
+        between = self.conv(x)
+        return self.norm(between) if mask is None else between
+
+
+class Renamed(Pair):
+    """Has its convolution under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.again = self.conv
+
+    def forward(self, x):
+        return self.norm(self.again(x))
+
+
+class Hooked(Pair):
+    """Somebody looks at what the convolution gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv.register_forward_hook(lambda module, given, result: None)
+
+
+class Deep(torch.nn.Module):
+    """Pairs within a list and a sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4), torch.nn.ReLU())
+        self.rest = torch.nn.ModuleList([Pair(4), Pair(4)])
+
+    def forward(self, x):
+        x = self.first(x)
+        for one in self.rest:
+            x = x + one(x)
+        return x
+
+
+def folded():
+    """How many are folded of each kind of net, and by how much that changes what it gives."""
+    torch.manual_seed(0)
+    x, found = torch.rand(2, 3, 8, 8), {}
+    for kind in (Pair, Shortcut, Twice, Weighed, Deciding, Optional, Renamed, Hooked, Deep):
+        net = kind().eval()
+        with torch.inference_mode():
+            before = net(x)
+            count = fold_batch_norms(net)
+            found[kind.__name__] = [count, float((net(x) - before).abs().max())]
+    net = Pair()
+    TorchModel(net, "cpu", fold=False)
+    found["asked not to"] = [int(type(net.norm) is torch.nn.Identity), 0.0]
+    net = Pair()
+    TorchModel(net, "cpu")
+    found["by itself"] = [int(type(net.norm) is torch.nn.Identity), 0.0]
+    return found
+
+
+def with_bf16(device):
+    """The same network under bf16 as TorchModel has it and under autocast alone; and on a processor that cannot do it."""
+    torch.manual_seed(0)
+    net = Deep().eval()
+    x = (
+        torch.from_numpy(PIXELS)
+        .permute(0, 3, 1, 2)
+        .float()
+        .to(device)
+        .contiguous(memory_format=torch.channels_last)
+    )
+    fold_batch_norms(net)
+    net = net.to(device, memory_format=torch.channels_last)
+    with torch.inference_mode(), torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
+        expected = net(x).float().cpu().numpy()
+    model = TorchModel(net, device, mean=[0] * 3, std=[1 / 255] * 3, bf16=True)
+    facts = {"same": bool(np.array_equal(model(PIXELS), expected)), "weights": str(net.first[0].weight.dtype)}
+    torch_model.has_bf16 = lambda: False
+    small = Seeing()
+    without = TorchModel(small, device, mean=MEAN, std=STD, bf16=True)
+    without(PIXELS)
+    return {**facts, "unable": [without.bf16, str(small.convolved.dtype)]}
+
+
 def main(device):
+    torch_model.has_bf16 = lambda: True  # whatever processor this is
     if device != "cpu" and not torch.cuda.is_available():
         return {"cuda": False}
     expected = (PIXELS.transpose(0, 3, 1, 2) / 255 - np.reshape(MEAN, (1, 3, 1, 1))) / np.reshape(
@@ -159,6 +291,8 @@ def main(device):
     facts["zero_std"] = refused(mean=MEAN, std=[1, 0, 1])
     facts["no_streams"] = refused(streams=0)
     facts["in_turn"] = streams_in_turn()
+    facts["folded"] = folded()
+    facts["bf16"] = with_bf16(device)
     facts["has_device"] = cuda_device("cuda:0") is not None
     if device != "cpu":
         batch = np.zeros((8, 224, 224, 3), np.uint8)

@@ -90,6 +90,32 @@ def test_a_limit_that_fits_exactly_is_not_lost_to_rounding() -> None:
     assert curve.batch_limit == 8
 
 
+def test_the_batch_limit_falls_at_once_and_rises_only_when_that_is_beyond_doubt() -> None:
+    curve = CostCurve(8, 4.0)
+    curve.seed([(1, 0.25), (8, 2.0)])
+    curve.overrun = 0.2
+    assert curve.batch_limit == 8
+
+    def limit_at(item_s: float) -> int:
+        curve.fixed_s, curve.per_item_s = 0.0, item_s
+        curve._set_limits()
+        return curve.batch_limit
+
+    assert limit_at(0.28) == 7
+    assert limit_at(0.25) == 7  # 8 would do, were the curve exact
+    assert limit_at(0.21) == 8
+
+
+def test_a_limit_lowered_for_want_of_memory_is_right_again_when_there_is_some() -> None:
+    curve = CostCurve(8, 4.0)
+    curve.seed([(1, 0.25), (8, 2.0)])
+    curve.overrun = 0.2
+    curve.allow(4)
+    assert curve.batch_limit == 4
+    curve.allow(8)
+    assert curve.batch_limit == 8
+
+
 @given(st.lists(st.tuples(st.integers(1, 64), st.floats(0, 100)), min_size=1, max_size=60))
 def test_no_sequence_of_batches_gives_negative_or_infinite_costs(batches: list[tuple[int, float]]) -> None:
     curve = CostCurve(64, 0.5)
@@ -133,6 +159,15 @@ def test_one_batch_that_takes_very_long_counts_as_one_that_takes_twice_as_long()
         curve.seed([(1, 1.0), (32, 1.0)])
         curve.learn(32, seconds)
     assert endless.overrun == pytest.approx(double.overrun)
+
+
+def test_what_is_feared_of_a_model_is_forgotten_once_it_was_seen_at_work() -> None:
+    curve = CostCurve(32, 10.0)
+    curve.seed([(1, 0.42), (32, 0.42)])
+    assert curve.feared_overrun == pytest.approx(0.15)
+    for _ in range(200):
+        curve.learn(32, 0.42)
+    assert curve.feared_overrun == pytest.approx(curve.overrun, abs=0.01)
 
 
 def test_a_curve_that_knew_nothing_is_not_surprised() -> None:

@@ -12,10 +12,11 @@ from minion.gate import Gate, Refusal
 
 
 def gate(places: int = 10, slo_s: float = 1.0, per_batch_s: float | None = None, max_size: int = 4) -> Gate:
-    """A gate whose model takes `per_batch_s` for any batch (None: not known yet)."""
+    """A gate whose model takes `per_batch_s` for any batch, reliably (None: not known yet)."""
     curve = CostCurve(max_size, slo_s)
     if per_batch_s is not None:
         curve.seed([(1, per_batch_s), (max_size, per_batch_s)])
+        curve.feared_overrun = 0.0
     return Gate(places, slo_s, curve)
 
 
@@ -168,6 +169,7 @@ def test_several_workers_on_one_queue_move_it_that_many_times_as_quickly() -> No
 def test_a_model_whose_times_scatter_is_given_less_to_promise() -> None:
     curve = CostCurve(4, 10.0)
     curve.seed([(1, 0.5), (4, 0.5)])
+    curve.feared_overrun = 0.0
     scattering = Gate(100, 10.0, curve)
     assert enter(scattering, remaining_s=1.9, ahead=4, free_at=0.5) is None
     for _ in range(50):
@@ -177,14 +179,51 @@ def test_a_model_whose_times_scatter_is_given_less_to_promise() -> None:
     assert enter(scattering, remaining_s=1.9, ahead=4, free_at=0.5) is not None
 
 
-def test_however_a_model_s_times_scatter_the_next_full_batch_can_still_be_filled() -> None:
+def test_however_a_model_s_times_scatter_half_of_the_time_before_its_batch_is_left_to_come_in() -> None:
     curve = CostCurve(4, 10.0)
     curve.seed([(1, 0.5), (4, 0.5)])
     for _ in range(50):
         curve.learn(4, 0.1)
         curve.learn(4, 0.9)
     full_s = curve.predict(4)
-    assert enter(Gate(100, 10.0, curve), remaining_s=2 * full_s + 0.01, free_at=full_s) is None
+    assert enter(Gate(100, 10.0, curve), remaining_s=2 * full_s, free_at=0.49 * full_s) is None
+    assert enter(Gate(100, 10.0, curve), remaining_s=2 * full_s, free_at=0.51 * full_s) is not None
+
+
+def test_two_deviations_are_kept_clear_even_where_the_next_batch_may_then_not_be_filled() -> None:
+    curve = CostCurve(8, 5.0)
+    curve.seed([(1, 2.3), (8, 2.3)])
+    curve.overrun = curve.feared_overrun = 0.1
+    least_s = 2 * 0.1 * 2.3 * math.sqrt(2)
+    assert enter(Gate(100, 5.0, curve), free_at=5.0 - 2.3 - least_s - 0.01) is None
+    assert enter(Gate(100, 5.0, curve), free_at=5.0 - 2.3 - least_s + 0.01) is not None
+
+
+def lets_in_early(curve: CostCurve, crowd: Lane = "interactive") -> bool:
+    """Whether one comes in whose answer is predicted 0.7 s before the promise, while ten times as many come as can be answered."""
+    gate, now = Gate(1000, 5.0, curve), 0.0
+    for _ in range(1000):
+        now += curve.predict(8) / 80
+        if enter(gate, lane=crowd, now=now) is None:
+            gate.leave(1)
+    free_at = now + 5.0 - curve.predict(8) - 0.7
+    return enter(gate, now=now, waiting=1, free_at=free_at) is None
+
+
+def test_a_model_that_was_not_seen_at_work_is_given_less_to_promise_until_it_was() -> None:
+    curve = CostCurve(8, 5.0)
+    curve.seed([(1, 2.3), (8, 2.3)])
+    assert not lets_in_early(curve)
+    for _ in range(100):
+        curve.learn(8, 2.3)
+    assert lets_in_early(curve)
+
+
+def test_a_flood_of_bulk_costs_interactive_no_time_to_come_in() -> None:
+    curve = CostCurve(8, 5.0)
+    curve.seed([(1, 2.3), (8, 2.3)])
+    assert lets_in_early(curve, crowd="bulk")
+    assert not lets_in_early(curve, crowd="interactive")
 
 
 # -- lanes -------------------------------------------------------------------------------------------------------------
@@ -259,7 +298,7 @@ def test_a_spread_is_kept_clear_of_as_far_as_the_next_batch_can_still_be_filled(
     def admits(arrivals_per_batch: int) -> bool:
         curve = CostCurve(8, 5.0)
         curve.seed([(1, 2.3), (8, 2.3)])
-        curve.overrun = 0.1
+        curve.overrun = curve.feared_overrun = 0.1
         gate, now = Gate(1000, 5.0, curve), 0.0
         for _ in range(20 * arrivals_per_batch):
             now += 2.3 / arrivals_per_batch
@@ -277,5 +316,5 @@ def test_who_only_asks_does_not_count_as_an_arrival() -> None:
     curve = CostCurve(8, 5.0)
     gate = Gate(8, 5.0, curve)
     assert gate.enter(0.0, 1, "interactive", math.inf, ahead=0, waiting=0, free_at=None) is None
-    gate.take_back(1)
+    gate.take_back(1, "interactive")
     assert (gate.pending, gate._wanted) == (0, 0)
