@@ -15,7 +15,7 @@ _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _URL: Final = re.compile(r"https?://[^\s/]+\S*")
 
 
-class Written(click.ParamType):
+class Written(click.ParamType[str]):
     """A text of one form; `example` is one that is right."""
 
     def __init__(self, name: str, form: re.Pattern[str], what: str, example: str) -> None:
