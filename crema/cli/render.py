@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from crema.cli.render_options import IMAGE_PREFIX, NAMESPACE, TAG, URL
+from crema.cli.table import as_json
 
 if TYPE_CHECKING:
     from crema.host.config import ResolvedCluster
@@ -82,6 +83,7 @@ def _shared(command: _Command) -> _Command:
     help="From where /metrics may be read.",
 )
 @click.option("--no-keda", is_flag=True, help="No ScaledObjects: a fixed number of replicas, the minimum.")
+@click.option("--json", "as_document", is_flag=True, help="Print what was written as one JSON document.")
 def kubernetes(
     path: Path,
     image_prefix: str,
@@ -94,6 +96,7 @@ def kubernetes(
     prometheus: str,
     monitoring_namespace: str,
     no_keda: bool,
+    as_document: bool,
 ) -> None:
     """Write the manifests of a cluster into the folder -o; `kubectl apply -k` takes it.
 
@@ -127,6 +130,9 @@ def kubernetes(
         raise click.ClickException(
             f"{output} cannot be written: {error.strerror or error}\n  name another folder: -o manifests"
         ) from None
+    if as_document:
+        click.echo(as_json({"written": [str(output / name) for name in texts]}))
+        return
     for name in texts:
         click.echo(f"WRITTEN  {output / name}")
 

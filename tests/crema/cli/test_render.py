@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ def test_it_writes_the_folder_and_says_what(tmp_path: Path, capsys: pytest.Captu
     assert run(["render", "kubernetes", "-f", str(tmp_path / "cluster.yaml"), "-o", str(output)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert sorted(printed) == sorted(f"WRITTEN  {path}" for path in output.iterdir())
+
+
+def test_programs_are_told_what_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster(tmp_path)
+    output = tmp_path / "manifests"
+    file = str(tmp_path / "cluster.yaml")
+    assert run(["render", "kubernetes", "-f", file, "-o", str(output), "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)["written"]
+    assert sorted(written) == sorted(map(str, output.iterdir()))
 
 
 def test_options_reach_the_manifests(tmp_path: Path) -> None:
