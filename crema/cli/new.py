@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -47,7 +48,11 @@ def new(name: str, kind: str, version: str, packages: Path | None, no_lock: bool
     except ScaffoldRefused as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
-        raise click.ClickException(f"the package could not be written: {error}") from None
+        # copying a folder tells of each file by itself: (from, to, why)
+        why = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+        raise click.ClickException(
+            f"the package could not be written: {why}\n  make room, or name another folder: --packages"
+        ) from None
     rows = [["WRITTEN", str(folder), f"{kind} package {name}@{version}"]]
     is_locked = not no_lock and _locked(folder, rows)
     next_step = f"crema {'check' if is_locked else 'lock'} {folder}"
