@@ -70,7 +70,8 @@ def _at_the_cut(
 ) -> bool:
     """Whether rounding alone can have dropped `name` from `lacks`: it stood at the threshold, or at the end of a full list."""
     confidence = has[name]
-    if cut.lowest is not None and confidence <= cut.lowest + tolerance + _SLACK:
+    # far below the threshold is no rounding: who answers that does not go by it
+    if cut.lowest is not None and _close(confidence, cut.lowest, tolerance):
         return True
     is_full = cut.most is not None and len(has) == len(lacks) == cut.most
     return is_full and confidence <= min(lacks.values(), default=0.0) + tolerance + _SLACK

@@ -10,12 +10,13 @@ import numpy as np
 
 from crema.host.manifest import Manifest
 from crema.host.manifest_parts import ImageInput, InputSpec
+from crema.names import CHANNELS
 
 NOISE_PROBES: Final = 8
 _SEED: Final = 20_240_601
 
 Decode = Callable[[bytes, ImageInput], "np.ndarray[Any, Any]"]
-"""Image bytes and the wanted input → uint8 [height, width, 3], by the cluster's own preprocessor."""
+"""Image bytes and the wanted input → uint8 [height, width, channels], by the cluster's own preprocessor."""
 
 
 class ExampleUnusable(Exception):
@@ -35,7 +36,7 @@ def shape_of(spec: InputSpec) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and dtype of one item."""
     if isinstance(spec, ImageInput):
         width, height = spec.size
-        return (height, width, 3), np.dtype(np.uint8)
+        return (height, width, CHANNELS[spec.colour]), np.dtype(np.uint8)
     return tuple(spec.shape), np.dtype(spec.dtype).newbyteorder("<")
 
 

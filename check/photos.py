@@ -51,7 +51,7 @@ class Photos:
         self.close()
 
     def decode(self, photo: bytes, spec: ImageInput) -> np.ndarray[Any, Any]:
-        """uint8 [height, width, 3]. Raises PhotoRefused."""
+        """uint8 [height, width, channels]. Raises PhotoRefused."""
         if self._runner is None:
             self._start()
         assert self._runner is not None
@@ -81,7 +81,7 @@ class Photos:
             "request_id": "check",
             "remaining_ms": int(_DECODE_S * 1000),
             "lane": "interactive",
-            "specs": [{"size": list(spec.size), "fit": spec.fit, "filter": spec.filter}],
+            "specs": [spec.spec],
         }
         try:
             async with asyncio.timeout(_DECODE_S):

@@ -20,6 +20,11 @@ _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
 _MOST_NOTES: Final = 40
 _NOTE_CHARS: Final = 300
+# what else changes files: which arguments of Python's audit events name them
+_CHANGES: Final = {
+    "os.chmod": (0,), "os.link": (1,), "os.mkdir": (0,), "os.remove": (0,), "os.rename": (0, 1), "os.rmdir": (0,),
+    "os.symlink": (1,), "os.truncate": (0,), "sqlite3.connect": (0,),
+}  # fmt: skip
 _WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -50,6 +55,9 @@ class Guard:
             self._refuse("look up", str(args[0]))
         elif event == "os.chdir":
             self._moved(args[0])
+        elif event in _CHANGES:
+            for place in _CHANGES[event]:
+                self._changed(args[place])
 
     def _refuse(self, action: str, address: str) -> None:
         self.note("network", f"{action} {address}")
@@ -60,8 +68,11 @@ class Guard:
             self.note("cwd", os.fsdecode(target))
 
     def _opened(self, path: Any, mode: Any, flags: Any) -> None:
-        writes = isinstance(flags, int) and flags & _WRITES
-        if not writes or not isinstance(path, (str, bytes, os.PathLike)):
+        if isinstance(flags, int) and flags & _WRITES:
+            self._changed(path)
+
+    def _changed(self, path: Any) -> None:
+        if not isinstance(path, (str, bytes, os.PathLike)):
             return
         name = os.fsdecode(path)
         # devices and shared memory, the kernel's own files, and the bytecode that an import leaves

@@ -18,6 +18,12 @@ _PICKLES: Final = frozenset(
     {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "pickle5", "jsonpickle"}
 )
 _PICKLE_CALLS: Final = frozenset({"read_pickle", "to_pickle"})
+_PICKLE_READERS: Final = frozenset(
+    {
+        "torch.load", "torch.jit.load", "torch.serialization.load", "torch.hub.load", "torch.hub.load_state_dict_from_url",
+        "multiprocessing.reduction.ForkingPickler", "pandas.compat.pickle_compat",
+    }
+)  # fmt: skip
 _MAX_BYTES: Final = 4 << 20
 
 
@@ -48,31 +54,81 @@ def _in_file(path: Path, shown_as: str) -> list[Mistake]:
     except SyntaxError as error:
         return [Mistake(shown_as, error.lineno or 1, error.offset or 1, "", f"is not Python: {error.msg}")]
     except (ValueError, RecursionError, MemoryError, OSError) as error:
-        return [Mistake(shown_as, 0, 0, "", f"cannot be read as Python: {error}")]
-    nodes: list[Any] = sorted(
-        (node for node in ast.walk(tree) if hasattr(node, "lineno")),
-        key=lambda node: (node.lineno, node.col_offset),
-    )
-    aliases = _aliases(nodes)
+        return [
+            Mistake(shown_as, 0, 0, "", f"cannot be read as Python: {str(error) or type(error).__name__}")
+        ]
+    nodes = _nodes(tree)
+    names = _Names(nodes)
     return [
         Mistake(shown_as, node.lineno, node.col_offset + 1, "", what, None, way_out)
         for node in nodes
-        for what, way_out in _refusals(node, aliases)
+        for what, way_out in _refusals(node, names)
     ]
 
 
-def _aliases(nodes: list[Any]) -> dict[str, str]:
-    """What names stand for after the imports of a file: `t` → `torch`, `load` → `torch.load`."""
-    names: dict[str, str] = {}
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            names.update({alias.asname: alias.name for alias in node.names if alias.asname})
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.update({alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names})
-    return names
+def _nodes(tree: ast.AST) -> list[Any]:
+    """Everything that has a place, in the order of places."""
+    return sorted(
+        (node for node in ast.walk(tree) if hasattr(node, "lineno")),
+        key=lambda node: (node.lineno, node.col_offset),
+    )
 
 
-def _refusals(node: ast.AST, aliases: dict[str, str]) -> Iterator[tuple[str, str]]:
+class _Names:
+    """What names stand for in a file: `t` → `torch`, `load` → `torch.load`; and names of constant texts."""
+
+    def __init__(self, nodes: list[Any]) -> None:
+        self.imported: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    top = alias.name.partition(".")[0]
+                    self.imported.update({alias.asname: alias.name} if alias.asname else {top: top})
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                self.imported.update(
+                    {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+                )
+            elif isinstance(node, ast.Assign) and (text := self.text(node.value)) is not None:
+                self._texts.update({name.id: text for name in node.targets if isinstance(name, ast.Name)})
+
+    def text(self, node: ast.expr) -> str | None:
+        """The text that an expression is, as far as reading tells: constants, their sums, names of them."""
+        if isinstance(node, ast.Constant):
+            return node.value if isinstance(node.value, str) else None
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            left, right = self.text(node.left), self.text(node.right)
+            return None if left is None or right is None else left + right
+        return self._texts.get(node.id) if isinstance(node, ast.Name) else None
+
+    def dotted(self, node: ast.expr) -> str:
+        """`torch.load` of an expression that means it; it begins with a dot where it does not begin with a name."""
+        parts: list[str] = []
+        while True:
+            if isinstance(node, ast.Attribute):
+                parts.append(node.attr)
+                node = node.value
+            elif (looked_up := self._looked_up(node)) is not None:
+                parts.append(looked_up[1])
+                node = looked_up[0]
+            else:
+                break
+        first = self.imported.get(node.id, node.id) if isinstance(node, ast.Name) else ""
+        return ".".join([first, *reversed(parts)])
+
+    def _looked_up(self, node: ast.expr) -> tuple[ast.expr, str] | None:
+        """`torch` and `load` of `getattr(torch, "load")`."""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            attribute = self.text(node.args[1]) if len(node.args) > 1 else None
+            return None if attribute is None else (node.args[0], attribute)
+        return None
+
+    def is_imported(self, dotted: str) -> bool:
+        """Whether it begins with a module, and not with a variable of the file's own."""
+        return dotted.partition(".")[0] in {name.partition(".")[0] for name in self.imported.values()}
+
+
+def _refusals(node: ast.AST, names: _Names) -> Iterator[tuple[str, str]]:
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield from _import(alias.name)
@@ -83,7 +139,13 @@ def _refusals(node: ast.AST, aliases: dict[str, str]) -> Iterator[tuple[str, str
                 if alias.name in _PICKLES:  # from sklearn.externals import joblib
                     yield from _import(alias.name)
     elif isinstance(node, ast.Call):
-        yield from _call(node, aliases)
+        yield from _call(node, names)
+        if isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            yield from _reference(names.dotted(node), names)
+    elif isinstance(node, (ast.Attribute, ast.Name)):
+        yield from _reference(names.dotted(node), names)
+    elif isinstance(node, ast.Subscript) and names.dotted(node.value) == "sys.modules":
+        yield from _import(names.text(node.slice) or "")
 
 
 def _import(module: str) -> Iterator[tuple[str, str]]:
@@ -97,37 +159,53 @@ def _import(module: str) -> Iterator[tuple[str, str]]:
         )
 
 
-def _call(node: ast.Call, aliases: dict[str, str]) -> Iterator[tuple[str, str]]:
-    first, dot, rest = _name(node.func).partition(".")
-    name = aliases.get(first, first) + dot + rest
+def _reference(name: str, names: _Names) -> Iterator[tuple[str, str]]:
+    """What may not be named, called or not: `read = torch.load` reads pickles, too."""
+    if name in _PICKLE_READERS:
+        yield f"uses {name}, which reads pickles", "safetensors.torch.load_file"
+    elif name.rpartition(".")[2] in _PICKLES and "." in name and names.is_imported(name):
+        yield from _import(name.rpartition(".")[2])
+
+
+def _call(node: ast.Call, names: _Names) -> Iterator[tuple[str, str]]:
+    name = names.dotted(node.func)
     last = name.rpartition(".")[2]
-    if last in ("__import__", "import_module") and node.args:
-        wanted = node.args[0]
-        if isinstance(wanted, ast.Constant) and isinstance(wanted.value, str):
-            yield from _import(wanted.value)
-    if name in ("torch.load", "torch.jit.load"):
-        yield f"calls {name}, which reads pickles", "safetensors.torch.load_file"
+    named = {keyword.arg: keyword.value for keyword in node.keywords}
+    first = node.args[0] if node.args else named.get("name")
+    text = None if first is None else names.text(first)
+    if text is not None and last in ("__import__", "import_module"):
+        yield from _import(text)
+    if text is not None and name.removeprefix("builtins.") in ("exec", "eval", "compile"):
+        yield from _inside(text)
     if last in _PICKLE_CALLS:
         yield f"calls {last}: a pickle runs code when it is read", "keep data as JSON, .npy or safetensors"
+    for key, value in _given(node, name):
+        if key in ("allow_pickle", "trust_remote_code") and not _is_false(value):
+            yield f"passes {key}, which runs code from a file", f"{key}=False, or leave it out"
+
+
+def _inside(code: str) -> Iterator[tuple[str, str]]:
+    """What is refused in code that is kept as a text."""
+    try:
+        nodes = _nodes(ast.parse(code))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    names = _Names(nodes)
+    for node in nodes:
+        yield from _refusals(node, names)
+
+
+def _given(node: ast.Call, name: str) -> Iterator[tuple[str, ast.expr]]:
+    """The keywords of a call, also those of a map that is spread into it, and numpy.load's third argument."""
     for keyword in node.keywords:
-        if keyword.arg in ("allow_pickle", "trust_remote_code") and not _is_false(keyword.value):
-            yield (
-                f"passes {keyword.arg}, which runs code from a file",
-                f"{keyword.arg}=False, or leave it out",
-            )
-
-
-def _name(node: ast.expr) -> str:
-    """`torch.load` of such an expression; empty where it does not begin with a name."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return (
-        ".".join([node.id, *reversed(parts)])
-        if isinstance(node, ast.Name)
-        else ".".join(["", *reversed(parts)])
-    )
+        if keyword.arg is not None:
+            yield keyword.arg, keyword.value
+        elif isinstance(keyword.value, ast.Dict):
+            for key, value in zip(keyword.value.keys, keyword.value.values, strict=True):
+                if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                    yield key.value, value
+    if name == "numpy.load" and len(node.args) > 2:
+        yield "allow_pickle", node.args[2]
 
 
 def _is_false(node: ast.expr) -> bool:

@@ -6,10 +6,11 @@ Every length is held against the file's before it is used; a strange file is a F
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
+
+from check.pickles import looks_like_a_pickle
 
 _DTYPE_BITS: Final = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
@@ -17,22 +18,19 @@ _DTYPE_BITS: Final = {
 }  # fmt: skip
 _MAX_HEADER_BYTES: Final = 100 << 20
 _MAX_ONNX_BYTES: Final = 2 << 30
-_ZIP: Final = b"PK\x03\x04"
-_PICKLE_SUFFIXES: Final = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill")
 
 
 class FormatRefused(Exception):
     """A file is not what its name says, or a pickle; the text says which and why."""
 
 
-def looks_like_a_pickle(path: Path) -> bool:
-    """Whether a file is a pickle, or a zip that holds one, by its name or its first bytes."""
-    with path.open("rb") as stream:
-        head = stream.read(64)
-        if len(head) >= 3 and head[0] == 0x80 and 2 <= head[1] <= 5:
-            stream.seek(-1, os.SEEK_END)
-            return stream.read(1) == b"." or path.suffix.lower() in _PICKLE_SUFFIXES
-        return path.suffix.lower() in _PICKLE_SUFFIXES or (head.startswith(_ZIP) and b"data.pkl" in head)
+def is_safetensors(path: Path) -> bool:
+    """Whether a file holds safetensors, whatever it is called."""
+    try:
+        _safetensors(path, path.name)
+    except FormatRefused:
+        return False
+    return True
 
 
 def check_format(path: Path, shown_as: str, declared: set[str]) -> str:

@@ -75,6 +75,8 @@ class LockFile:
                 f"{path.name}: its header's `python` is not a release; make it anew with `crema lock`"
             )
         requirements = tuple(_requirement(path.name, number, line) for number, line in _logical_lines(text))
+        if (twice := _pinned_twice(requirements)) is not None:
+            raise LockRefused(f"{path.name} pins {twice} twice; make it anew with `crema lock`")
         if not requirements:
             raise LockRefused(f"{path.name} holds no requirements; make it anew with `crema lock`")
         return cls(path, named[1], header.get("python"), header.get("inputs"), requirements)
@@ -134,6 +136,17 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise LockRefused(f"{path.name} cannot be read ({error}); write it, or an empty file") from None
+
+
+def _pinned_twice(requirements: tuple[Requirement, ...]) -> str | None:
+    """A name that is pinned more than once for the same surroundings: an installer would take either."""
+    seen: set[tuple[str, str]] = set()
+    for wanted in requirements:
+        key = (re.sub(r"[-_.]+", "-", wanted.name), wanted.marker)
+        if key in seen:
+            return wanted.name
+        seen.add(key)
+    return None
 
 
 def _logical_lines(text: str) -> Iterable[tuple[int, str]]:

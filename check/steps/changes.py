@@ -11,6 +11,7 @@ from check.subject import Subject
 CHANGES_NAME = "CHANGES.md"
 
 _HEADING = re.compile(r"(#{1,6})\s+(.*)")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _FENCE = re.compile(r"\s*(```|~~~)")
 
 
@@ -19,7 +20,7 @@ def check_changes(subject: Subject) -> str:
     version = subject.manifest.version
     path = subject.folder / CHANGES_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise StepFailed(
             f"there is no {CHANGES_NAME}",
@@ -42,11 +43,14 @@ def check_changes(subject: Subject) -> str:
 
 
 def section_of(text: str, version: str) -> list[str] | None:
-    """The lines with words under the heading that names `version`; None when no heading does. 3.1 is not 3.10."""
+    """The lines with words under the heading that names `version`; None when no heading does. 3.1 is not 3.10.
+
+    What stands in a comment is not read: a template's `<!-- what changed -->` says nothing.
+    """
     named = re.compile(rf"(?<![\d.])v?{re.escape(version)}(?!\.?\d)")
     lines: list[str] | None = None
     level, is_code = 0, False
-    for line in text.splitlines():
+    for line in _COMMENT.sub("", text).splitlines():
         if _FENCE.match(line):
             is_code = not is_code
         heading = None if is_code else _HEADING.match(line)
@@ -64,6 +68,6 @@ def section_of(text: str, version: str) -> list[str] | None:
 def has_section(package_dir: Path, version: str) -> bool:
     """Whether the package says what that version changed."""
     try:
-        return bool(section_of((package_dir / CHANGES_NAME).read_text(encoding="utf-8"), version))
+        return bool(section_of((package_dir / CHANGES_NAME).read_text(encoding="utf-8-sig"), version))
     except (OSError, ValueError):
         return False

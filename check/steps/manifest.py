@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from check.failure import StepFailed
+from check.pickles import has_code
 from check.source_code import refused_code
 from check.subject import Subject
 from crema.host.manifest import MANIFEST_NAME, Manifest, ManifestError, load_manifest
@@ -34,8 +35,8 @@ def check_manifest(subject: Subject) -> str:
 
 
 def odd_files(package_dir: Path) -> list[Mistake]:
-    """Links that end outside the package's folder or nowhere, what is no file, and bytecode without its source, which
-    nobody can read; or that there are too many files.
+    """Links that end outside the package's folder or nowhere, what is no file, and code that nobody can read: bytecode
+    without its source, archives; or that there are too many files.
     """
     root = package_dir.resolve()
     found, files = [], 0
@@ -58,7 +59,19 @@ def _oddity(path: Path, root: Path) -> tuple[str, str] | None:
         return "is no file", "remove it"
     if path.suffix in (".pyc", ".pyo") and path.parent.name != "__pycache__":
         return "is bytecode without its source, which nobody can judge", "ship the .py file"
+    if path.is_file() and _is_unchecked_bytecode(path):
+        return "is bytecode that Python runs whatever its source says", "remove the folder __pycache__"
+    if path.is_file() and has_code(path):
+        return "is an archive with Python in it, which nobody can judge", "ship the .py files themselves"
     return None
+
+
+def _is_unchecked_bytecode(path: Path) -> bool:
+    """Whether bytecode is of the kind that is never held against its source (PEP 552: hash-based, unchecked)."""
+    if path.suffix != ".pyc":
+        return False
+    with path.open("rb") as stream:
+        return stream.read(8)[4:] == b"\x01\0\0\0"
 
 
 def _resolved(path: Path) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from check.failure import StepFailed
+from check.pickles import looks_like_a_pickle
 from check.subject import Subject
-from check.weights_format import FormatRefused, check_format, looks_like_a_pickle
+from check.weights_format import FormatRefused, check_format, is_safetensors
 from crema.host.package_paths import PathRefused, package_files
 
 _SUFFIXES = (".safetensors", ".onnx", ".onnx.data", ".onnx_data")
@@ -23,7 +24,7 @@ def check_weights(subject: Subject) -> str:
             problems.append(
                 f"{shown} is a pickle, which runs code when it is read; keep weights as safetensors or ONNX"
             )
-        elif shown.endswith(_SUFFIXES) and shown not in declared:
+        elif shown not in declared and (shown.lower().endswith(_SUFFIXES) or is_safetensors(path)):
             problems.append(
                 f"{shown} is not declared; every file of weights stands in the manifest with its sha256"
             )

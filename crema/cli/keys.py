@@ -168,7 +168,8 @@ def list_(cluster: Path | None, file: Path | None, as_json_: bool) -> None:
 @click.argument("key_id", metavar="ID")
 @_cluster_option
 @_file_option
-def revoke(key_id: str, cluster: Path | None, file: Path | None) -> None:
+@_json_option
+def revoke(key_id: str, cluster: Path | None, file: Path | None, as_json_: bool) -> None:
     """End the key with the id ID. A running cluster refuses it within 5 seconds.
 
     \b
@@ -183,7 +184,8 @@ def revoke(key_id: str, cluster: Path | None, file: Path | None) -> None:
             record["name"] = key.name
     except (KeyFileError, OSError) as error:
         raise click.ClickException(_said(error, path)) from None
-    click.echo(aligned([_columns(_described(key, now_utc()))])[0])
+    row = _described(key, now_utc())
+    click.echo(as_json(row) if as_json_ else aligned([_columns(row)])[0])
 
 
 def _keys_file(cluster: Path | None, file: Path | None) -> Path:

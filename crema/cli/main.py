@@ -5,6 +5,7 @@ Exit codes: 0 ok, 1 failed, 2 wrong use, 3 partial.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import keyword
 import os
@@ -124,6 +125,14 @@ def run(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # whoever read our output has seen enough; Python's own flush at the end must not complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # what is left in the buffer of a full output must not raise again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        where = f": {error.filename}" if error.filename else ""
+        click.echo(f"crema: {error.strerror}{where}\n  make room, and try again", err=True)
         return FAILED
     return result if isinstance(result, int) else 0
 

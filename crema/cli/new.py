@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
 
 from crema.cli.package_argument import default_cluster
-from crema.cli.table import aligned
+from crema.cli.table import aligned, as_json
 
 
 @click.command()
@@ -26,7 +27,8 @@ from crema.cli.table import aligned
     help="The folder of all packages. [default: that of cluster.yaml here, else model_packages]",
 )
 @click.option("--no-lock", is_flag=True, help="Write no lock now; `crema lock` makes it.")
-def new(name: str, kind: str, version: str, packages: Path | None, no_lock: bool) -> int:
+@click.option("--json", "as_document", is_flag=True, help="Print one JSON document for programs.")
+def new(name: str, kind: str, version: str, packages: Path | None, no_lock: bool, as_document: bool) -> int:
     """Write the package NAME: model, weights, examples, a test for plain pytest, CHANGES.md and a lock.
 
     It works as it is and imports nothing of crema.
@@ -46,10 +48,19 @@ def new(name: str, kind: str, version: str, packages: Path | None, no_lock: bool
     except ScaffoldRefused as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
-        raise click.ClickException(f"the package could not be written: {error}") from None
+        # copying a folder tells of each file by itself: (from, to, why)
+        why = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+        raise click.ClickException(
+            f"the package could not be written: {why}\n  make room, or name another folder: --packages"
+        ) from None
     rows = [["WRITTEN", str(folder), f"{kind} package {name}@{version}"]]
     is_locked = not no_lock and _locked(folder, rows)
-    rows.append(["NEXT", f"crema {'check' if is_locked else 'lock'} {folder}"])
+    next_step = f"crema {'check' if is_locked else 'lock'} {folder}"
+    if as_document:
+        locks = [row[1] for row in rows if row[0] == "LOCKED"]
+        click.echo(as_json({"package": str(folder), "locks": locks, "next": next_step}))
+        return 0
+    rows.append(["NEXT", next_step])
     for line in aligned(rows):
         click.echo(line)
     return 0

@@ -28,11 +28,11 @@ def folder_of(package: str, cluster: Path | None) -> Path:
         raise click.UsageError(
             f"there is no folder {package} and no cluster.yaml here; name a package's folder, or --cluster FILE"
         )
-    from crema.host.config import ConfigError, load_cluster
+    from crema.host.config import ConfigError, packages_dir_of
     from crema.host.packages import find_packages
 
     try:
-        packages = find_packages(load_cluster(cluster).packages_dir)
+        packages = find_packages(packages_dir_of(cluster))
     except ConfigError as error:
         raise click.ClickException(f"{cluster} has mistakes\n{error}") from None
     except OSError as error:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from crema.cli.render_options import IMAGE_PREFIX, NAMESPACE, TAG, URL
+from crema.cli.table import as_json
+
 if TYPE_CHECKING:
     from crema.host.config import ResolvedCluster
 
@@ -30,10 +33,10 @@ def _shared(command: _Command) -> _Command:
                 default=Path("cluster.yaml"), show_default=True, help="The cluster file.",
             ),
             click.option(
-                "--image-prefix", metavar="REGISTRY/NAME", default=_DEFAULT_PREFIX, show_default=True,
+                "--image-prefix", metavar="REGISTRY/NAME", type=IMAGE_PREFIX, default=_DEFAULT_PREFIX, show_default=True,
                 help="What stands before the images' own names.",
             ),
-            click.option("--tag", metavar="TAG", help="The tag of all images. [default: made of their contents]"),
+            click.option("--tag", metavar="TAG", type=TAG, help="The tag of all images. [default: made of their contents]"),
             click.option(
                 "--profile", metavar="NAME",
                 help="The lock profile of the environments. [default: cpu or pypi; on a GPU cu…, then pypi]",
@@ -54,7 +57,12 @@ def _shared(command: _Command) -> _Command:
     required=True,
     help="The folder to write.",
 )
-@click.option("--namespace", help="The namespace of everything. [default: whichever kubectl is told]")
+@click.option(
+    "--namespace",
+    type=NAMESPACE,
+    metavar="NAME",
+    help="The namespace of everything. [default: whichever kubectl is told]",
+)
 @click.option(
     "--cpus",
     type=click.IntRange(1, 256),
@@ -63,13 +71,19 @@ def _shared(command: _Command) -> _Command:
     help="Cores that each minion asks for.",
 )
 @click.option(
-    "--prometheus", metavar="URL", default="http://prometheus.monitoring.svc:9090", show_default=True,
+    "--prometheus", metavar="URL", type=URL, default="http://prometheus.monitoring.svc:9090", show_default=True,
     help="Where KEDA asks for crema:replicas_wanted.",
 )  # fmt: skip
 @click.option(
-    "--monitoring-namespace", default="monitoring", show_default=True, help="From where /metrics may be read."
+    "--monitoring-namespace",
+    type=NAMESPACE,
+    metavar="NAME",
+    default="monitoring",
+    show_default=True,
+    help="From where /metrics may be read.",
 )
 @click.option("--no-keda", is_flag=True, help="No ScaledObjects: a fixed number of replicas, the minimum.")
+@click.option("--json", "as_document", is_flag=True, help="Print what was written as one JSON document.")
 def kubernetes(
     path: Path,
     image_prefix: str,
@@ -82,6 +96,7 @@ def kubernetes(
     prometheus: str,
     monitoring_namespace: str,
     no_keda: bool,
+    as_document: bool,
 ) -> None:
     """Write the manifests of a cluster into the folder -o; `kubectl apply -k` takes it.
 
@@ -105,9 +120,19 @@ def kubernetes(
     )
     try:
         texts = render_manifests(_cluster(path), settings)
-        write(texts, output)
-    except (CannotBuild, FolderInUse, OSError) as error:
+    except (CannotBuild, OSError) as error:
         raise click.ClickException(str(error)) from None
+    try:
+        write(texts, output)
+    except FolderInUse as error:
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(
+            f"{output} cannot be written: {error.strerror or error}\n  name another folder: -o manifests"
+        ) from None
+    if as_document:
+        click.echo(as_json({"written": [str(output / name) for name in texts]}))
+        return
     for name in texts:
         click.echo(f"WRITTEN  {output / name}")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from loadtest.simulator.result import Result
 
 _DEFAULT_CLUSTER: Final = Path("cluster.yaml")
+_STDOUT: Final = Path("-")
 
 
 @click.command()
@@ -31,7 +32,10 @@ _DEFAULT_CLUSTER: Final = Path("cluster.yaml")
     help="The cluster.yaml beside which `crema bench` stored the curves of packages. [default: cluster.yaml here]",
 )
 @click.option(
-    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures there."
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Write all figures there; - prints them instead of the text.",
 )
 @click.option(
     "--html",
@@ -76,8 +80,9 @@ def simulate(
     except (ScenarioError, TraceError) as error:
         raise click.ClickException(f"{scenario} has mistakes\n{error}") from None
     _write(scenario, result, json_file, html_file)
-    for line in _lines(result):
-        click.echo(line)
+    if json_file != _STDOUT:
+        for line in _lines(result):
+            click.echo(line)
     return 0
 
 
@@ -103,7 +108,11 @@ def _write(scenario: Path, result: Result, json_file: Path | None, html_file: Pa
 
     try:
         if json_file is not None:
-            json_file.write_text(json.dumps(result.document(), indent=1) + "\n", encoding="utf-8")
+            document = json.dumps(result.document(), indent=1)
+            if json_file == _STDOUT:
+                click.echo(document)
+            else:
+                json_file.write_text(document + "\n", encoding="utf-8")
         if html_file is not None:
             html_file.write_text(page(f"Simulation of {scenario.name}", result), encoding="utf-8")
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def _line(row: Sequence[str], widths: list[int]) -> str:
 
 def coloured(state: str, line: str) -> str:
     """`line`, which begins with `state`, with the state in its colour (click removes it where it cannot be shown)."""
-    colour = COLOURS.get(state)
+    colour = None if os.environ.get("NO_COLOR") else COLOURS.get(state)
     return click.style(state, fg=colour) + line[len(state) :] if colour and line.startswith(state) else line
 
 

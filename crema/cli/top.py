@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from crema.cli.table import as_json
+
 if TYPE_CHECKING:
     from deploy.live_status import LiveStatus
 
@@ -47,7 +49,12 @@ LEAST_WIDTH: Final = 80
     metavar="FILE",
     help="The cluster file of the cluster to watch.",
 )
-def top(interval_s: float, once: bool, with_replicas: bool, sort: str, cluster: Path | None) -> int:
+@click.option(
+    "--json", "as_document", is_flag=True, help="Print a JSON document a line, as `crema status` has it."
+)
+def top(
+    interval_s: float, once: bool, with_replicas: bool, sort: str, cluster: Path | None, as_document: bool
+) -> int:
     """Show live what the cluster started from this folder is doing, tier by tier and model by model.
 
     Per second: requests offered, accepted, refused (429) and failed (5xx); latencies in ms; the mean batch; the replicas
@@ -61,11 +68,11 @@ def top(interval_s: float, once: bool, with_replicas: bool, sort: str, cluster: 
     from deploy.live_status import LiveStatus
     from deploy.running_cluster import NotRunning, find_cluster
 
-    shown = {"sort": sort, "with_replicas": with_replicas}
+    shown: dict[str, Any] = {"sort": sort, "with_replicas": with_replicas, "as_document": as_document}
     try:
         running = find_cluster(cluster)
         if once:
-            _print(LiveStatus(running, window_s=interval_s, key=api_key()).once(), shown)
+            _print(LiveStatus(running, window_s=interval_s, key=api_key()).once(), **shown)
             return 0
         live = LiveStatus(running, window_s=max(WINDOW_S, interval_s), key=api_key())
         with contextlib.suppress(KeyboardInterrupt):
@@ -73,28 +80,32 @@ def top(interval_s: float, once: bool, with_replicas: bool, sort: str, cluster: 
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             live.again()
             time.sleep(min(FIRST_LOOK_S, interval_s))
-            if sys.stdout.isatty():
-                _watch(live, interval_s, shown)
+            if sys.stdout.isatty() and not as_document:
+                _watch(live, interval_s, sort=sort, with_replicas=with_replicas)
             else:
                 while True:
-                    _print(live.again(), shown)
+                    _print(live.again(), **shown)
                     time.sleep(interval_s)
     except NotRunning as error:
         raise click.ClickException(str(error)) from None
     return 0
 
 
-def _print(document: dict[str, Any], shown: dict[str, Any]) -> None:
+def _print(document: dict[str, Any], sort: str, with_replicas: bool, as_document: bool) -> None:
     import shutil
 
     from crema.cli.top_screen import frame
 
-    width = max(LEAST_WIDTH, shutil.get_terminal_size((LEAST_WIDTH, 24)).columns)
-    click.echo("\n".join([*frame(document, width, **shown), ""]))
+    if as_document:
+        click.echo(as_json(document))
+    else:
+        width = max(LEAST_WIDTH, shutil.get_terminal_size((LEAST_WIDTH, 24)).columns)
+        lines = frame(document, width, sort=sort, with_replicas=with_replicas)
+        click.echo("\n".join([*lines, ""]))
     sys.stdout.flush()
 
 
-def _watch(live: LiveStatus, interval_s: float, shown: dict[str, Any]) -> None:
+def _watch(live: LiveStatus, interval_s: float, **shown: Any) -> None:
     """Frame after frame on the terminal's second screen, until q. A cluster that is gone may come back: it is said."""
     from rich.console import Console
     from rich.live import Live

@@ -54,6 +54,7 @@ __all__ = [
     "ResolvedVersion",
     "VersionConfig",
     "load_cluster",
+    "packages_dir_of",
     "resolve_cluster",
     "resolve_version",
 ]
@@ -214,6 +215,17 @@ def load_cluster(path: Path) -> ClusterConfig:
     config = read_model(source, ClusterConfig, _HINTS, context=context, raise_as=ConfigError, also=also)
     config._path, config._source = path, source
     return config
+
+
+def packages_dir_of(path: Path) -> Path:
+    """The packages folder (absolute) of a `cluster.yaml`, whatever else is wrong with it. Raises ConfigError when it cannot be told."""
+    path = Path(path).absolute()
+    source = YamlSource.read(path)
+    data = source.data if isinstance(source.data, dict) else {}
+    named = data.get("packages", DEFAULT_PACKAGES)
+    if source.is_broken or not isinstance(named, str) or not named:
+        return load_cluster(path).packages_dir
+    return path.parent / named
 
 
 def resolve_cluster(config: ClusterConfig) -> ResolvedCluster:

@@ -173,7 +173,10 @@ class Manifest(Strict):
             )
         if isinstance(info.context, Reading) and (folder := info.context.package_dir.parent.name) != name:
             raise refuse(
-                f"must be the name of the folder above the version's, {folder}", hint=f"name: {folder}"
+                f"must be the name of the folder above the version's, {folder}",
+                hint=f"name: {folder}"
+                if is_name(folder)
+                else f"rename the folder {folder}, too: a name is lower-case",
             )
         return name
 

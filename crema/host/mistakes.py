@@ -110,6 +110,8 @@ def _translate(
         what = _range(model, location) or what
     if bound is not None and hint is None and location:
         hint = f"{location[-1]}: {bound}"
+    if hint is None and not location:
+        hint = "lines of `KEY: VALUE`"
     return source.mistake(location, what or details["msg"], got=got, hint=hint)
 
 

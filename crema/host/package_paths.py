@@ -65,7 +65,8 @@ def package_digest(package_dir: Path) -> str:
 
 def _content(path: Path, root: Path) -> str:
     """What stands for a file in the digest. Only files inside are read: a pipe or a device never ends."""
-    if path.is_symlink() and not path.resolve().is_relative_to(root):
+    # realpath: a link that leads to itself is followed as far as it goes, and is no error
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
         return f"link {path.readlink()}"
     return file_sha256(path) if path.is_file() else f"mode {stat.S_IFMT(path.lstat().st_mode):o}"
 

@@ -87,9 +87,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise _Refused(
-                problem="aliases (`*name`) are not read here; write the value out", problem_mark=mark
-            )
+            raise _Refused(problem="aliases (`*name`) are not read here", problem_mark=mark)
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
 
@@ -151,7 +149,7 @@ class YamlSource:
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             what = error.problem or "this is not YAML"
             hint = (
-                None
+                "write the value in the alias's place"
                 if isinstance(error, _Refused)
                 else "check the indentation, and the quotes around text with : # { or ["
             )

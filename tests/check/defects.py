@@ -7,6 +7,7 @@ import os
 import pickle
 import py_compile
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -142,6 +143,25 @@ def _bytecode_only(package: Path) -> None:
     (package / "helper.py").unlink()
 
 
+def _stale_bytecode(package: Path) -> None:
+    folder = package / "__pycache__"
+    folder.mkdir()
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(
+        str(package / "model.py"), cfile=str(folder / "model.pyc"), invalidation_mode=unchecked
+    )
+
+
+def _zipped_code(package: Path) -> None:
+    with zipfile.ZipFile(package / "helpers.zip", "w") as archive:
+        archive.writestr("helper.py", "import pickle\n")
+
+
+def _links_in_a_ring(package: Path) -> None:
+    (package / "one").symlink_to("two")
+    (package / "two").symlink_to("one")
+
+
 def _example_through_a_link(package: Path) -> None:
     elsewhere = package.parent.parent / "ramp.npy"
     (package / "examples" / "ramp.npy").rename(elsewhere)
@@ -165,6 +185,9 @@ IN_PROCESS = (
     Defect("an example behind a link out", changed(_example_through_a_link), "manifest", r"leads through a link out"),
     Defect("a link out beside the manifest", changed(_link_out), "manifest", r"notes\.txt.*is a link that leads out"),
     Defect("a link to nowhere", changed(_link_to_nowhere), "manifest", r"notes\.txt.*is no file"),
+    Defect("links in a ring", changed(_links_in_a_ring), "manifest", r"one: is a link that leads out"),
+    Defect("bytecode that is never held against its source", changed(_stale_bytecode), "manifest", r"model\.pyc: is bytecode that Python runs"),
+    Defect("code in an archive", changed(_zipped_code), "manifest", r"helpers\.zip: is an archive with Python in it"),
     Defect("a pipe among the files", changed(_pipe), "manifest", r"notes\.txt.*is no file"),
     Defect("bytecode without its source", changed(_bytecode_only), "manifest", r"helper\.pyc.*is bytecode"),
     Defect("an example that is not there", in_manifest("ramp.npy", "rampe.npy"), "manifest", r"there is no such file"),
@@ -180,12 +203,13 @@ IN_PROCESS = (
     Defect("joblib imported from elsewhere", first_lines("from sklearn.externals import joblib"), "manifest", r"imports joblib"),
     Defect("crema imported in a function", with_load("from crema.torch_model import best_device"), "manifest", r"model\.py:\d+:9: imports crema"),
     Defect("pickle imported by its name in a string", with_load("__import__('pickle')"), "manifest", r"imports pickle"),
-    Defect("torch.load", with_load("import torch as t; t.load('w.pt')"), "manifest", r"calls torch\.load, which reads pickles"),
+    Defect("torch.load", with_load("import torch as t; t.load('w.pt')"), "manifest", r"uses torch\.load, which reads pickles"),
     Defect("numpy.load with pickles", with_load("np.load('x.npy', allow_pickle=True)"), "manifest", r"passes allow_pickle"),
     Defect("code that is no Python", first_lines("def ("), "manifest", r"model\.py:1:\d+: is not Python"),
     Defect("no lock", changed(lambda package: (package / "requirements.pypi.lock").unlink()), "lock", r"there is no lock"),
     Defect("a stale lock", changed(lambda package: (package / "requirements.in").write_text("scipy\n")), "lock", r"requirements\.pypi\.lock is stale: requirements\.in"),
     Defect("a line without a hash", with_lock(lambda text: text + "scipy==1.15.0\n"), "lock", r"scipy==1\.15\.0 has no sha256 hash"),
+    Defect("a pin given twice", with_lock(lambda text: text + text[text.index("numpy==") :].replace("2.2.0", "1.26.0")), "lock", r"pins numpy twice"),
     Defect("a line that is not pinned", with_lock(lambda text: text.replace("numpy==", "numpy>=")), "lock", r"not pinned as NAME==VERSION \(got numpy>="),
     Defect("a lock that names an index", with_lock(lambda text: text + "--index-url https://example.com\n"), "lock", r"no options \(got --index-url\)"),
     Defect("a lock without what the worker needs", changed(lambda package: (package / "requirements.pypi.lock").write_text(lock_text(package, {"numpy": "2.2.0"}))), "lock", r"lacks msgpack"),
@@ -194,6 +218,7 @@ IN_PROCESS = (
     Defect("a pickle called safetensors", with_weights("w.safetensors", pickle.dumps({"w": [1.0]})), "weights", r"w\.safetensors is a pickle under another name"),
     Defect("a pickle that is not declared", with_weights("w.pt", pickle.dumps({"w": [1.0]}), is_declared=False), "weights", r"weights/w\.pt is a pickle"),
     Defect("weights that are not declared", with_weights("w.safetensors", safetensors(), is_declared=False), "weights", r"w\.safetensors is not declared"),
+    Defect("weights under another name that are not declared", with_weights("w.bin", safetensors(), is_declared=False), "weights", r"w\.bin is not declared"),
     Defect("safetensors cut short", with_weights("w.safetensors", safetensors()[:-4]), "weights", r"tensors end elsewhere than the file"),
     Defect("safetensors whose header is longer than the file", with_weights("w.safetensors", safetensors(1 << 60)), "weights", r"its header does not fit"),
     Defect("an ONNX file that is none", with_weights("w.onnx", b"GIF89a"), "weights", r"w\.onnx is no ONNX file"),
@@ -210,6 +235,7 @@ IN_A_WORKER = (
     Defect("a load that reads where it is started", with_load("open('examples/ramp.npy').close()"), "load", r"examples/ramp\.npy"),
     Defect("a load that changes its folder", with_load("import os; os.chdir('/')"), "load", r"leaves its working directory for /"),
     Defect("a load that writes into the package", with_load("open(ctx.path('model.py').parent / 'cache.bin', 'w').close()"), "load", r"it writes .*cache\.bin"),
+    Defect("a load that makes a folder elsewhere", with_load("(ctx.path('model.py').parent / 'made').mkdir()"), "load", r"it writes .*made, outside"),
     Defect("a class without predict", in_code("def predict", "def predicts"), "load", r"predict"),
     Defect("an answer that is not the promised one", lambda packages: write_package(packages, score=0.5), "golden", r"examples/ramp\.npy score is 0\.12\S+ instead of 0\.5"),
     Defect("an expected answer that is no JSON", changed(lambda package: (package / "examples" / "ramp.json").write_text("{")), "golden", r"examples/ramp\.json is not JSON"),

@@ -10,7 +10,7 @@ import pytest
 
 from check.checklist import check_package
 from crema.cli.check import lines_of
-from tests.check.defects import IN_A_WORKER, IN_PROCESS, Defect
+from tests.check.defects import IN_A_WORKER, IN_PROCESS, Defect, with_load
 from tests.check.package_maker import write_package
 
 
@@ -40,6 +40,16 @@ def test_a_broken_package_is_refused_before_any_of_its_code_runs(
 @pytest.mark.parametrize("defect", IN_A_WORKER, ids=lambda defect: defect.name)
 def test_a_broken_package_is_refused_by_running_it(defect: Defect, tmp_path: Path) -> None:
     refuse(defect, tmp_path)
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("own_python")
+def test_a_reach_for_the_network_fails_the_step_that_saw_it_and_none_after_it(tmp_path: Path) -> None:
+    made = with_load(
+        "import socket\n        try: socket.create_connection(('192.0.2.1', 80), 1)\n        except OSError: pass"
+    )
+    report = check_package(made(tmp_path / "packages"))
+    assert [step.name for step in report.steps if step.status == "failed"] == ["load"]
 
 
 @pytest.mark.cluster

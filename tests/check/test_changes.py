@@ -27,5 +27,9 @@ def test_a_section_without_words_is_empty() -> None:
     assert section_of("## 3.1\n\n---\n\n## 3.0\n\nTwo.\n", "3.1") == []
 
 
+def test_a_comment_says_nothing() -> None:
+    assert section_of("## 3.1\n\n<!-- what\nchanged -->\n", "3.1") == []
+
+
 def test_a_heading_inside_code_is_none() -> None:
     assert section_of("```\n## 3.1\n```\nText.\n", "3.1") is None

@@ -56,6 +56,12 @@ def test_a_tag_at_the_threshold_may_come_or_go() -> None:
     assert difference("tags", tags(a=0.9, b=0.3), tags(a=0.9), 0.01, cut) is not None
 
 
+def test_a_tag_far_below_the_threshold_is_no_rounding() -> None:
+    cut = Cut.of({"min_confidence": 0.9})
+    assert difference("tags", tags(), tags(a=0.5), 0.01, cut) == "has also a"
+    assert difference("tags", tags(a=0.5), tags(), 0.01, cut) == "lacks a"
+
+
 def test_the_last_tag_of_a_full_list_may_change_places_with_the_next() -> None:
     cut = Cut.of({"max_tags": 2})
     assert difference("tags", tags(a=0.9, b=0.505), tags(a=0.9, c=0.5), 0.01, cut) is None

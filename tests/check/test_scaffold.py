@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -69,6 +70,12 @@ def test_a_minor_version_is_a_copy_and_no_scaffold(tmp_path: Path) -> None:
     write_scaffold(tmp_path, "model", "1.0", "numpy")
     with pytest.raises(ScaffoldRefused, match=r"a minor version answers as 1\.0 does: copy "):
         write_scaffold(tmp_path, "model", "1.1", "numpy")
+
+
+def test_new_tells_programs_what_is_next(tmp_path: Path) -> None:
+    printed = call("dusk", "--packages", str(tmp_path), "--kind", "numpy", "--no-lock", "--json").stdout
+    folder = str(tmp_path / "dusk" / "1.0")
+    assert json.loads(printed) == {"package": folder, "locks": [], "next": f"crema lock {folder}"}
 
 
 def test_new_writes_into_the_packages_of_the_cluster_file(

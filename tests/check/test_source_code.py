@@ -33,6 +33,19 @@ def refused(folder: Path, code: str) -> list[str]:
         "import pandas as pd\npd.read_pickle('x')",
         "import numpy as np\nnp.load('x.npy', allow_pickle=True)",
         "f('name', trust_remote_code=flag)",
+        "import numpy as np\nnp.load('x.npy', None, True)",
+        "import numpy as np\nnp.load('x.npy', **{'allow_pickle': True})",
+        "import importlib\nimportlib.import_module(name='pickle')",
+        "import importlib\nimportlib.import_module('pick' + 'le')",
+        "from importlib import import_module\nNAME = 'joblib'\nimport_module(NAME)",
+        "import sys\nreader = sys.modules['pickle']",
+        "import numpy.lib\nreader = numpy.lib.npyio.pickle",
+        "import torch\nread = torch.load\nread('w.pt')",
+        "import torch\ngetattr(torch, 'load')('w.pt')",
+        "from torch import serialization\nserialization.load('w.pt')",
+        "exec('import pickle')",
+        "eval(\"__import__('pickle')\")",
+        "from multiprocessing.reduction import ForkingPickler\nForkingPickler.loads(b'')",
     ],
 )
 def test_pickles_and_crema_are_refused(tmp_path: Path, code: str) -> None:
@@ -48,6 +61,10 @@ def test_pickles_and_crema_are_refused(tmp_path: Path, code: str) -> None:
         "import pickletools",
         "word = 'import pickle'",
         "class Crema: load = print",
+        "class Jar:\n    def lid(self): return self.pickle",
+        "import re\npattern = re.compile('import pickle')",
+        "import torch\nmodule.load_state_dict(state)\nself.load('w.pt')",
+        "import importlib\nimportlib.import_module('json')",
     ],
 )
 def test_what_only_looks_like_it_is_allowed(tmp_path: Path, code: str) -> None:

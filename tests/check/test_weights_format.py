@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
-import zipfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check.weights_format import FormatRefused, check_format, looks_like_a_pickle
+from check.weights_format import FormatRefused, check_format, is_safetensors
 from tests.check.defects import onnx_with_external_data, safetensors
 
 SCAFFOLDS = Path(__file__).resolve().parents[2] / "check" / "scaffolds"
@@ -35,20 +33,9 @@ def test_declared_external_data_of_onnx_is_allowed(tmp_path: Path) -> None:
     assert check_format(path, "weights/w.onnx", {"weights/w.onnx.data"}) == "graph"
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_is_known_whatever_it_is_called(tmp_path: Path, protocol: int) -> None:
-    assert looks_like_a_pickle(written(tmp_path, "w.safetensors", pickle.dumps([1.0], protocol)))
-
-
-def test_a_torch_archive_is_a_pickle(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "w.bin", "w") as archive:
-        archive.writestr("archive/data.pkl", b"")
-    assert looks_like_a_pickle(tmp_path / "w.bin")
-
-
-@pytest.mark.parametrize("name", ["photo.jpg", "model.py", "weights.safetensors"])
-def test_other_files_are_no_pickles(tmp_path: Path, name: str) -> None:
-    assert not looks_like_a_pickle(written(tmp_path, name, b"\xff\xd8 anything"))
+def test_safetensors_are_known_whatever_they_are_called(tmp_path: Path) -> None:
+    assert is_safetensors(written(tmp_path, "w.bin", safetensors()))
+    assert not is_safetensors(written(tmp_path, "notes.txt", b"nothing of the kind"))
 
 
 @pytest.mark.parametrize(

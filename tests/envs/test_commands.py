@@ -48,6 +48,13 @@ def test_lock_ends_with_1_and_the_reason_when_a_profile_has_no_resolution(worksh
     assert result.stdout.startswith("FAILED    cpu: requirements.in has no resolution by itself")
 
 
+def test_lock_tells_programs_the_same(workshop: Workshop) -> None:
+    package = workshop.package("tags", "3.1", "", profiles=())
+    document = json.loads(call(lock, str(package), "--profile", "cpu", "--json").stdout)
+    path = str(package / "requirements.cpu.lock")
+    assert document["locks"] == [{"state": "locked", "profile": "cpu", "path": path, "packages": 2}]
+
+
 def test_lock_shows_a_manifest_s_mistakes(workshop: Workshop) -> None:
     package = workshop.package("tags", "3.1", "", profiles=())
     (package / "model.yaml").write_text("python: 3.11\n")

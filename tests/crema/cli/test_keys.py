@@ -53,6 +53,13 @@ def test_the_list_shows_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
     assert row == {name: value for name, value in found.items() if name != "key"}
 
 
+def test_a_revoked_key_is_told_to_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    found = made(capsys, "--name", "app")
+    assert run(["keys", "revoke", found["id"], "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["id"], row["state"]) == (found["id"], "revoked")
+
+
 def test_a_revoked_key_stays_in_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     found = made(capsys, "--name", "app")
     assert run(["keys", "revoke", found["id"]]) == 0

@@ -49,3 +49,9 @@ def test_a_folder_that_cannot_be_read_is_not_skipped(tmp_path: Path, monkeypatch
     monkeypatch.setattr("os.scandir", refused)
     with pytest.raises(PermissionError):
         find_photos([tmp_path])
+
+
+def test_a_pipe_in_a_folder_is_left_out_and_a_link_to_nowhere_is_told_of(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "dangling.jpg").symlink_to("nowhere.jpg")
+    assert find_photos([tmp_path]) == [tmp_path / "dangling.jpg"]

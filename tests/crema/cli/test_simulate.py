@@ -48,6 +48,11 @@ def test_the_json_holds_the_same_and_the_timeline(file: Path, tmp_path: Path) ->
     )
 
 
+def test_the_json_is_printed_instead_of_the_text(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["simulate", str(file), "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["seed"] == 1
+
+
 def test_a_seed_makes_another_run_and_a_setting_another_cluster(file: Path, tmp_path: Path) -> None:
     documents = []
     for more in ([], ["--seed", "2"], ["--set", "models.steady.replicas=2"]):

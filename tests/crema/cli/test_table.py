@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+import pytest
 
 from crema.cli.table import aligned
 
@@ -24,3 +25,8 @@ def test_a_column_that_is_empty_everywhere_takes_no_room() -> None:
 
 def test_no_rows_are_no_lines() -> None:
     assert plain([]) == []
+
+
+def test_no_color_leaves_states_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert aligned([["READY", "tags@3.1"]]) == ["READY     tags@3.1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -50,6 +51,14 @@ def test_once_prints_one_frame(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert run(["top", "--once", "--interval", "0.2"]) == 0
     printed = capsys.readouterr().out
     assert (printed.count("STATE "), printed.count("tags@3.1")) == (1, 1)
+
+
+def test_programs_get_what_status_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found(monkeypatch, Running(2))
+    assert run(["top", "--once", "--json", "--interval", "0.2"]) == 0
+    assert json.loads(capsys.readouterr().out)["cluster"] == DOCUMENT["cluster"]
 
 
 def test_without_a_terminal_frames_follow_each_other_until_ctrl_c(

@@ -423,6 +423,10 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     assert "weights[0].path: leads through a link out of the package's folder" in refused(package)
 
 
+def test_a_folder_that_no_model_can_be_named_after_is_to_be_renamed(tmp_path: Path) -> None:
+    assert "try: rename the folder Tags, too" in refused(make_package(tmp_path, name="Tags"))
+
+
 def test_a_link_inside_the_folder_is_followed(tmp_path: Path) -> None:
     package = make_package(tmp_path)
     (package / "weights/tags.safetensors").rename(package / "weights/real.safetensors")
@@ -449,13 +453,13 @@ def test_a_manifest_that_is_missing_says_so(tmp_path: Path) -> None:
         ("crema: [1\n", "model.yaml:2:1: "),
         (
             "crema: &one 1\nname: *one\n",
-            "model.yaml:2:7: aliases (`*name`) are not read here; write the value out",
+            "model.yaml:2:7: aliases (`*name`) are not read here\n  try: write the value in the alias's place",
         ),
         ("crema: 1\n---\ncrema: 1\n", "model.yaml:2:1: "),
         ("crema: !!python/name:os.system 1\n", "model.yaml:1:8: "),
         ("[" * 20_000, "model.yaml:1:1: nested too deeply"),
         ("crema: " + "9" * 5000, "model.yaml:1:1: this is not YAML"),
-        ("- 1\n", "model.yaml:1:1: must be a map (got a list)"),
+        ("- 1\n", "model.yaml:1:1: must be a map (got a list)\n  try: lines of `KEY: VALUE`"),
     ],
 )
 def test_what_is_not_plain_yaml_is_one_mistake(tmp_path: Path, text: str, expected: str) -> None:
