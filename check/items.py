@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -40,6 +41,16 @@ def shape_of(spec: InputSpec) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return tuple(spec.shape), np.dtype(spec.dtype).newbyteorder("<")
 
 
+def read_tensor(path: Path, shown_as: str) -> np.ndarray[Any, Any]:
+    """The numbers in a `.npy` file; nothing is unpickled. Raises ExampleUnusable or OSError."""
+    with path.open("rb") as stream:
+        try:
+            array: np.ndarray[Any, Any] = np.lib.format.read_array(stream, allow_pickle=False)
+        except (ValueError, EOFError, MemoryError):
+            raise ExampleUnusable(f"{shown_as} is no .npy file of numbers, as numpy.save writes it") from None
+    return array
+
+
 def tolerance_of(manifest: Manifest) -> float:
     """The tolerance of answers that no example names: the smallest of the examples'."""
     return min(example.tolerance for example in manifest.examples)
@@ -68,9 +79,9 @@ def example_items(manifest: Manifest, decode: Decode) -> list[Item]:
                 raise ExampleUnusable(f"{name}: {error}") from None
         else:
             try:
-                array = np.load(manifest.path(name), allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
-                raise ExampleUnusable(f"{name} is no .npy file of numbers: {error}") from None
+                array = read_tensor(manifest.path(name), name)
+            except OSError as error:
+                raise ExampleUnusable(f"{name} cannot be read: {error}") from None
         items.append(Item(name, tensor_bytes(array, manifest.input, name), example.tolerance))
     return items
 

@@ -10,10 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from check.failure import StepFailed
-from check.items import ExampleUnusable, Item, tensor_bytes
+from check.items import Item, read_tensor, tensor_bytes
 from check.photos import Photos
 from check.probe import BatchRaised, Outcome, WorkerLost
 from check.session import Params
@@ -84,10 +82,7 @@ class Trial:
         if isinstance(spec, ImageInput):
             array = self.subject.decode(photo.read_bytes(), spec)
         else:
-            try:
-                array = np.load(photo, allow_pickle=False)
-            except (ValueError, EOFError) as error:
-                raise ExampleUnusable(f"{photo} is no .npy file of numbers: {error}") from None
+            array = read_tensor(photo, str(photo))
         return Item(str(photo), tensor_bytes(array, spec, str(photo)), 0.0)
 
     def answer(self, item: Item, params: Params) -> Answer:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from crema.host.config import ClusterConfig, ConfigError, ResolvedCluster, load_cluster, resolve_cluster
+from crema.host.packages import find_packages
 from deploy.environments import PYTHON_VARIABLE
 from deploy.gpus import find_gpus
 from deploy.running_cluster import NotRunning, find_cluster
@@ -51,6 +52,8 @@ def examine(cluster_file: Path) -> Iterator[Finding]:
     yield Finding("ok", "cluster", f"{cluster_file}: {len(cluster.models)} models")
     for package in cluster.refused:
         yield Finding("failed", package.label, "", package.problem)
+    for folder, why in find_packages(config.packages_dir).odd:
+        yield Finding("note", f"{folder.parent.name}/{folder.name}", "", f"its folder: {why}; try: rename it")
     yield from _environments(cluster)
     yield from _running(config)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -30,19 +30,24 @@ log = structlog.get_logger(__name__)
 
 
 class PackageWatch:
-    """Follows the packages folder `root`. `on_new(folder)` and `on_gone(label)` are called on the loop and must not block."""
+    """Follows the packages folder `root`. `on_new(folder)`, `on_gone(label)` and `on_odd`, with all folders that cannot be
+    served for their names and why, when these change, are called on the loop and must not block."""
 
     def __init__(
         self,
         root: Path,
         on_new: Callable[[PackageFolder], None],
         on_gone: Callable[[str], None],
+        on_odd: Callable[[Mapping[Path, str]], None] = lambda odd: None,
         *,
         settle_s: float = SETTLE_S,
     ) -> None:
         self._root = root
         self._on_new = on_new
         self._on_gone = on_gone
+        self._on_odd = on_odd
+        self._odd: Mapping[Path, str] = {}
+        self._odd_there: Mapping[Path, str] = {}
         self._settle_s = settle_s
         self._known = {label: signature for label, (_, signature) in self._look().items()}
         self._changing: dict[str, tuple[Signature, float]] = {}
@@ -63,6 +68,9 @@ class PackageWatch:
 
     def step(self, found: dict[str, tuple[PackageFolder, Signature]], now: float) -> None:
         """Hold what was found against what is known, at the time `now`."""
+        if self._odd != self._odd_there:
+            self._odd = self._odd_there
+            self._on_odd(self._odd)
         for label, (folder, signature) in found.items():
             if self._known.get(label) == signature:
                 self._changing.pop(label, None)
@@ -98,6 +106,7 @@ class PackageWatch:
             packages = find_packages(self._root)
         except OSError:
             return {}
+        self._odd_there = dict(packages.odd)
         return {folder.label: (folder, _signature(package_files(folder.path))) for folder in packages.all}
 
 

@@ -63,7 +63,11 @@ class Pointers:
         self._check_listed(version)
         if version == self.default:
             others = [each for each in self.shares if each != version]
-            step = f"promote another one first: {', '.join(others)}" if others else "it is the only one"
+            step = (
+                f"promote another one first: {', '.join(others)}"
+                if others
+                else "release and promote another one first: crema release PATH"
+            )
             raise ReleaseRefused(f"{version} is the default, and a model keeps one\n  try: {step}")
         labels = [label for label, means in self.labels.items() if means == version]
         if labels:

@@ -25,6 +25,7 @@ from deploy.environments import Environments
 from deploy.fleet import Fleet
 from deploy.gpus import find_gpus
 from deploy.handover import Checks, Handovers
+from deploy.odd_folders import OddFolders
 from deploy.orphans import collect_orphans
 from deploy.package_watch import PackageWatch
 from deploy.pointers import ReleaseRefused
@@ -88,6 +89,7 @@ class Supervisor:
         )
         self._starter = Starter(self._fleet, state_folder, environments, display, self._fail)
         self._refusals = refusals
+        self._odd = OddFolders(display)
         self._releases = Releases(
             ReleaseParts(
                 cluster=cluster,
@@ -143,7 +145,7 @@ class Supervisor:
             cluster=str(self._config.path),
             state=state,
             urls=self._fleet.urls(),
-            refused=[*self._cluster.refused, *self._refusals],
+            refused=[*self._cluster.refused, *self._refusals, *self._odd],
             doing=self._releases.doing,
             book=self._book,
             notes=self._notes(),
@@ -173,7 +175,11 @@ class Supervisor:
             )
         # what lies there now is not new
         self._packages = await asyncio.to_thread(
-            PackageWatch, self._config.packages_dir, self._releases.dropped_in, self._releases.gone
+            PackageWatch,
+            self._config.packages_dir,
+            self._releases.dropped_in,
+            self._releases.gone,
+            self._odd.found,
         )
         self._write_state()
         if self._started_from is not None:

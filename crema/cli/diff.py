@@ -14,6 +14,7 @@ import click
 
 from crema.cli.answer_table import output_text
 from crema.cli.main import PARTIAL
+from crema.cli.output_place import check_place
 from crema.cli.package_argument import default_cluster, folder_of
 from crema.cli.photos import find_photos
 from crema.cli.table import aligned, as_json
@@ -76,6 +77,7 @@ def diff(
     from crema.cli.check import placed
     from crema.cli.console import Console
 
+    check_place(html)
     folders = [folder_of(package, cluster or default_cluster()) for package in (before, after)]
     named = find_photos(photos)
     if not named:
@@ -109,7 +111,9 @@ def diff(
         except StepFailed as failed:
             raise click.ClickException(str(failed)) from None
         except OSError as error:
-            raise click.ClickException(f"the comparison stopped: {error}") from None
+            raise click.ClickException(
+                f"the comparison stopped: {error}\n  make room or name another place: -o FILE"
+            ) from None
         finally:
             progress(None)
         labels = left.label, right.label

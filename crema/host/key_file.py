@@ -114,7 +114,9 @@ def read_keys(path: Path) -> Keys:
     try:
         found = _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"{path.name} is not a file of keys: {error}") from None
+        raise KeyFileError(
+            f"{path.name} is not a file of keys: {error}; restore it, or remove it and make new keys: crema keys new"
+        ) from None
     if found.format != FORMAT:
         raise KeyFileError(
             f"{path.name} has format {found.format}; this release knows {FORMAT}: run the same release everywhere"

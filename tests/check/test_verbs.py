@@ -191,6 +191,13 @@ def test_models_of_other_types_cannot_be_compared(site: Path) -> None:
     assert "bright@1.0 answers with score and other@1.0 with json" in done.stderr
 
 
+def test_a_page_that_could_not_be_written_is_told_before_anything_runs(site: Path) -> None:
+    np.save(site / "ramp.npy", RAMP)
+    done = crema(site, "diff", "bright", "bright", "ramp.npy", "-o", "no/where.html")
+    assert done.returncode == 2
+    assert "make it: mkdir -p no" in done.stderr
+
+
 def test_a_minor_step_may_not_be_a_quiet_default_change(site: Path) -> None:
     write_package(
         site / "model_packages", version="1.1", manifest=MANIFEST.replace("default: 1.0", "default: 1.5")

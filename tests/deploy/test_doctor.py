@@ -55,3 +55,10 @@ def test_a_version_without_a_lock_is_found(file: Path, monkeypatch: pytest.Monke
 
 def test_a_cluster_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     assert "there is no such file" in failed(tmp_path / "other.yaml")[-1].problem
+
+
+def test_a_folder_that_no_version_can_be_called_after_is_noted(file: Path) -> None:
+    write_package(file.parent, "toy", "2.0")
+    (file.parent / "model_packages" / "toy" / "2.0").rename(file.parent / "model_packages" / "toy" / "v2")
+    [note] = [finding for finding in examine(file) if finding.what == "toy/v2"]
+    assert (note.state, "try: rename it" in note.problem) == ("note", True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,14 @@ class Seen:
         self.root.mkdir(exist_ok=True)
         self.new: list[str] = []
         self.gone: list[str] = []
-        self.watch = PackageWatch(self.root, self._is_new, self.gone.append)
+        self.odd: list[list[str]] = []
+        self.watch = PackageWatch(self.root, self._is_new, self.gone.append, self._is_odd)
 
     def _is_new(self, folder: PackageFolder) -> None:
         self.new.append(folder.label)
+
+    def _is_odd(self, odd: Mapping[Path, str]) -> None:
+        self.odd.append(sorted(path.relative_to(self.root).as_posix() for path in odd))
 
     def look(self, *times: float) -> list[str]:
         for now in times:
@@ -51,6 +56,18 @@ def test_a_copy_that_goes_on_begins_the_second_anew(tmp_path: Path) -> None:
     (seen.root / "toy" / "1.1" / "weights.bin").write_bytes(b"1")
     assert seen.look(10.9, 11.5) == []
     assert seen.look(11.9) == ["toy@1.1"]
+
+
+def test_folders_that_no_version_can_be_called_after_are_told_once_and_again_when_they_change(
+    tmp_path: Path,
+) -> None:
+    seen = Seen(tmp_path)
+    write_package(tmp_path, "toy")
+    (seen.root / "toy" / "1.0").rename(seen.root / "toy" / "v1")
+    assert seen.look(1.0, 2.0, 3.0) == []
+    (seen.root / "toy" / "v1").rename(seen.root / "toy" / "1.0")
+    assert seen.look(4.0, 5.0) == ["toy@1.0"]
+    assert seen.odd == [["toy/v1"], []]
 
 
 def test_a_folder_that_changed_is_new_again(tmp_path: Path) -> None:
