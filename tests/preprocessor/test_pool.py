@@ -225,14 +225,14 @@ async def test_a_closing_pool_answers_everyone() -> None:
         assert {code((await one).error) for one in jobs} == {"not_ready"}
 
 
-async def test_a_decoder_has_no_secrets_and_nothing_open_but_its_socket(
+async def test_a_decoder_has_no_secrets_and_nothing_open_but_its_socket_and_its_tray(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CREMA_CLUSTER_TOKEN", "s3cret")
     async with running(1) as (pool, _):
         (pid,) = pids(pool)
         assert b"s3cret" not in of_process(pid, "environ")
-        assert len(open_files(pid)) == 4  # the three standard ones and the socket
+        assert len(open_files(pid)) == 5  # the three standard ones, the socket and the tray
 
 
 async def test_every_odd_image_is_answered_and_none_takes_a_gigabyte() -> None:
