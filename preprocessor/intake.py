@@ -252,8 +252,7 @@ class Intake:
         }
         if call.fetch_ms:
             timing["fetch_ms"] = round(call.fetch_ms, 3)
-        self._meters.answered(200, total_s)
-        self._meters.decoded(queue_ms, stages["decode_ms"], stages["resize_ms"])
+        self._meters.served(total_s, queue_ms, stages["decode_ms"], stages["resize_ms"])
         answer = {
             "v": wire.WIRE_VERSION,
             "kind": "answer",

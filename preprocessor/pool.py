@@ -143,7 +143,7 @@ class Pool:
 
     def ahead(self, lane: Lane) -> Ahead:
         """What stands before an image of `lane` that came now."""
-        if not self._waiting and not self._running:
+        if not self._running and self._waiting.is_empty:
             return Ahead()
         now = self._clock()
         running = [
@@ -257,7 +257,7 @@ class Pool:
 
         Heavy images get half of the processes at most: they must not make everybody else wait for them.
         """
-        for decoder in self._decoders if self._waiting else ():
+        for decoder in () if self._waiting.is_empty else self._decoders:
             if decoder.state is not DecoderState.READY:
                 continue
             job, expired = self._waiting.take(self._clock(), self._most_work())
