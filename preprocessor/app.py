@@ -106,7 +106,8 @@ class Preprocessor:
         self._busy.change(busy, time.monotonic())
 
     def _refresh(self) -> None:
-        """Gauges are brought up to date when someone looks."""
+        """Figures are brought up to date when someone looks."""
+        self.meters.settle()
         self.meters.pending.set(self.gate.pending)
         self.meters.places.set(self.gate.places)
         state = self.health()[1]["state"]

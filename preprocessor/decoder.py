@@ -1,35 +1,39 @@
-"""A decode process: reads images from its socket, answers with pixels, and can be killed at any time.
+"""A decode process: takes images off its tray, lays pixels there, and can be killed at any time.
 
-`python -m preprocessor.decoder --fd N --parent-pid P`, started by the host and by nobody else. It holds no state that
-anyone would miss, opens nothing, writes nothing, and limits itself before the first stranger's byte: address space,
-CPU time per image, files. It imports Pillow and msgpack, no numpy and no event loop, to be back quickly.
+`python -m preprocessor.decoder --fd N --tray-fd M --parent-pid P`, started by the host and by nobody else. It holds no state
+that anyone would miss, opens nothing, writes nothing but its tray, and limits itself before the first stranger's byte: address
+space, CPU time per image, files. Each message on its socket is one image's: what is asked (`link.Request`), how it went. It imports Pillow and msgpack, no numpy and no event loop, to be back quickly.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import resource
 import signal
 import socket
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 
+import msgpack
 from PIL import Image
 
-from crema import wire
 from crema.errors import CremaError
 from crema.host.image_signatures import image_formats
 from crema.host.process import die_with_parent, raise_malloc_thresholds
 from preprocessor.colour import Profiles
 from preprocessor.decode import Decoded, decode
 from preprocessor.header import MAX_PIXELS
+from preprocessor.link import MAX_MESSAGE_BYTES, READY, unpack_request
 from preprocessor.spec import Spec, parse_specs
+from preprocessor.tray import TRAY_BYTES, Tray
 
 # On top of what the host enforces: should the host itself be stuck, the kernel ends the decode after about this long.
 CPU_SLACK_S: Final = 2
@@ -38,7 +42,7 @@ OPEN_FILES: Final = 32
 HEAVY_NICENESS: Final = 5
 
 T = TypeVar("T")
-Decode = Callable[[bytearray, Sequence[Spec]], Decoded]
+Decode = Callable[[memoryview, Sequence[Spec]], Decoded]
 
 
 def main() -> None:
@@ -47,6 +51,7 @@ def main() -> None:
         prog="python -m preprocessor.decoder", description="one decode process of a preprocessor"
     )
     parser.add_argument("--fd", type=int, required=True, help="the socket to the host")
+    parser.add_argument("--tray-fd", type=int, required=True, help="the memory shared with the host")
     parser.add_argument("--parent-pid", type=int, required=True, help="the host; this process ends with it")
     parser.add_argument(
         "--memory-mb", type=int, required=True, help="address space above what the process starts with"
@@ -57,10 +62,11 @@ def main() -> None:
     die_with_parent(args.parent_pid, signal.SIGKILL)
     raise_malloc_thresholds()
     profiles = Profiles()
+    tray = Tray(args.tray_fd)
     limit_decoding()
     limit_process(args.memory_mb)
     with socket.socket(fileno=args.fd) as link:
-        serve(link, partial(decode, profiles=profiles, formats=args.formats), args.cpu_s)
+        serve(link, tray, partial(decode, profiles=profiles, formats=args.formats), args.cpu_s)
 
 
 def limit_decoding() -> None:
@@ -80,22 +86,33 @@ def limit_process(memory_mb: int) -> None:
     _limit(resource.RLIMIT_CORE, 0)
 
 
-def serve(link: socket.socket, decode_one: Decode, cpu_s: float) -> None:
-    """Say hello, then answer one frame after the other until the host closes the socket."""
-    link.sendall(wire.encode_header(wire.hello("worker")))
-    prefix = bytearray(8)
-    while _fill(link, memoryview(prefix)):
-        header_bytes, payload_bytes = wire.decode_prefix(prefix)
-        packed, payload = bytearray(header_bytes), bytearray(payload_bytes)
-        if not _fill(link, memoryview(packed)) or not _fill(link, memoryview(payload)):
-            return
-        header = wire.decode_header(packed)
-        if header["kind"] != "decode":
-            continue  # the host's hello
-        _allow_cpu(cpu_s)
-        answer_it = partial(answer_one, header, payload, decode_one)
-        answer, pixels = behind_others(answer_it) if header.get("heavy") else answer_it()
-        _send(link, wire.encode_header(answer, sum(map(len, pixels))), pixels)
+def serve(link: socket.socket, tray: Tray, decode_one: Decode, cpu_s: float) -> None:
+    """Say that it is ready, then answer one request after the other until the host closes the socket."""
+    link.send(READY)
+    allowance = CpuAllowance(cpu_s + CPU_SLACK_S)
+    while message := link.recv(MAX_MESSAGE_BYTES):
+        image_bytes, is_heavy, packed_specs = unpack_request(message)
+        allowance.renew()
+        answer_it = partial(answer_one, tray.view(image_bytes), packed_specs, decode_one)
+        answer, pixels = behind_others(answer_it) if is_heavy else answer_it()
+        tray.fill(pixels)
+        link.send(msgpack.packb(answer))
+
+
+class CpuAllowance:
+    """The kernel's limit on this process's CPU time, kept `seconds` to `seconds` + 2 ahead of what is used."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._soft = 0
+
+    def renew(self) -> None:
+        """Another image may begin."""
+        used = time.process_time()
+        if self._soft - used < self._seconds:
+            self._soft = math.ceil(used + self._seconds) + 1
+            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+            resource.setrlimit(resource.RLIMIT_CPU, (self._soft, hard))
 
 
 def behind_others(work: Callable[[], T]) -> T:
@@ -122,53 +139,25 @@ def behind_others(work: Callable[[], T]) -> T:
 
 
 def answer_one(
-    header: dict[str, Any], image: bytearray, decode_one: Decode
+    image: memoryview, packed_specs: bytes, decode_one: Decode
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """The answer frame's header and the pixels of each spec, in the order of the specs."""
-    answer: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"]}
+    """What is said of an image, and the pixels of each spec, in the order of the specs."""
     try:
-        specs = parse_specs(header["specs"], wire.MAX_PAYLOAD_BYTES)
-        decoded = decode_one(image, specs)
+        decoded = decode_one(image, _specs(packed_specs))
     except CremaError as error:
-        return answer | {"status": error.status, "error": error.as_wire()}, []
+        return {"status": error.status, "error": error.as_wire()}, []
     found = decoded.image
-    answer |= {
+    answer = {
         "status": 200,
         "image": {"format": found.format, "width": found.width, "height": found.height, "bytes": len(image)},
-        "tensors": [{"shape": list(spec.shape), "dtype": "uint8"} for spec in specs],
         "timing": {"decode_ms": round(decoded.decode_ms, 3), "resize_ms": round(decoded.resize_ms, 3)},
     }
     return answer, [tensor.data for tensor in decoded.tensors]
 
 
-def _fill(link: socket.socket, buffer: memoryview) -> bool:
-    """Receive exactly as much as `buffer` holds; False when the host closed the socket."""
-    position = 0
-    while position < len(buffer):
-        count = link.recv_into(buffer[position:], 0, socket.MSG_WAITALL)
-        if count == 0:
-            return False
-        position += count
-    return True
-
-
-def _send(link: socket.socket, head: bytes, pixels: list[bytes]) -> None:
-    """One frame, straight from the tensors' own memory."""
-    parts = [memoryview(part) for part in (head, *pixels)]
-    while parts:
-        sent = link.sendmsg(parts)
-        while parts and sent >= len(parts[0]):
-            sent -= len(parts[0])
-            del parts[0]
-        if parts:
-            parts[0] = parts[0][sent:]
-
-
-def _allow_cpu(cpu_s: float) -> None:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = int(used.ru_utime + used.ru_stime + cpu_s) + CPU_SLACK_S
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+@lru_cache(maxsize=16)
+def _specs(packed: bytes) -> tuple[Spec, ...]:
+    return parse_specs(msgpack.unpackb(packed), TRAY_BYTES)
 
 
 def _limit(kind: int, value: int) -> None:
@@ -182,6 +171,3 @@ if __name__ == "__main__":
         main()
     except (KeyboardInterrupt, ConnectionError):
         sys.exit(0)
-    except wire.WireError as error:
-        os.write(2, f"decoder: {error}\n".encode())
-        sys.exit(1)

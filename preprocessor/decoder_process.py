@@ -13,14 +13,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from crema import wire
-from crema.host.channel import Buffer, Channel
+from crema.host.channel import Buffer
 from crema.names import OptionalFormat
+from preprocessor.decoder_answer import Answer, read_answer
+from preprocessor.link import MAX_MESSAGE_BYTES, READY, pack_request
+from preprocessor.order import Order
+from preprocessor.tray import Tray, make_tray_memory
 
 START_TIMEOUT_S: Final = 10.0
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
@@ -56,7 +60,7 @@ class Owner(Protocol):
     def decoder_ready(self, decoder: DecoderProcess) -> None:
         """It said hello and is idle."""
 
-    def decoder_answered(self, decoder: DecoderProcess, header: dict[str, Any], payload: Buffer) -> None:
+    def decoder_answered(self, decoder: DecoderProcess, answer: Answer, pixels: Buffer) -> None:
         """The image in hand is done; the process is idle again."""
 
     def decoder_gone(self, decoder: DecoderProcess, reason: str) -> None:
@@ -65,7 +69,7 @@ class Owner(Protocol):
 
 
 class DecoderProcess:
-    """A spawned process at the other end of a socket pair. Construct, then `start()`."""
+    """A spawned process at the other end of a socket pair, with a tray for its images. Construct, then `start()`."""
 
     def __init__(
         self,
@@ -82,7 +86,9 @@ class DecoderProcess:
         self._formats = formats
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
-        self._channel: Channel | None = None
+        self._link: socket.socket | None = None
+        self._tray: Tray | None = None
+        self._pixel_bytes = 0
         self._budget_timer: asyncio.TimerHandle | None = None
         self._allowed_cpu_s = 0.0
         self._stalls_at = 0.0
@@ -95,42 +101,51 @@ class DecoderProcess:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Spawn the process (a few milliseconds) and begin to listen to it."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            ours.setblocking(False)
-            for end in (ours, theirs):
-                # a photo and its answer should fit without the two sides taking turns; the kernel caps what we ask
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-            command = [sys.executable, "-P", "-s", "-m", "preprocessor.decoder", "--fd", str(theirs.fileno())]
-            command += ["--parent-pid", str(os.getpid())]
-            command += ["--memory-mb", str(self._limits.memory_mb), "--cpu-s", str(self._limits.cpu_s)]
-            command += ["--formats", ",".join(self._formats)]
-            # its own session: a Ctrl-C at the terminal is for the host, which then closes its decoders in order
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=_environment(),
-                cwd="/",
-                start_new_session=True,
-            )
+        """Spawn the process (a few milliseconds) and begin to listen to it. Raises OSError when the system has no room."""
+        tray_fd = make_tray_memory()
+        # messages are kept apart by the kernel, so nothing that a decoder sends can be taken for the middle of something
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                ours.setblocking(False)
+                command = [sys.executable, "-P", "-s", "-m", "preprocessor.decoder"]
+                command += ["--fd", str(theirs.fileno()), "--tray-fd", str(tray_fd)]
+                command += ["--parent-pid", str(os.getpid())]
+                command += ["--memory-mb", str(self._limits.memory_mb), "--cpu-s", str(self._limits.cpu_s)]
+                command += ["--formats", ",".join(self._formats)]
+                # its own session: a Ctrl-C at the terminal is for the host, which then closes its decoders in order
+                self._process = subprocess.Popen(
+                    command,
+                    pass_fds=[theirs.fileno(), tray_fd],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env=_environment(),
+                    cwd="/",
+                    start_new_session=True,
+                )
+        except OSError:
+            ours.close()
+            os.close(tray_fd)
+            raise
+        self._link, self._tray = ours, Tray(tray_fd)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ours, self._readable)
         self._stalls_at = self._clock() + START_TIMEOUT_S
-        self._budget_timer = asyncio.get_running_loop().call_later(START_TIMEOUT_S, self._end, "start")
-        self._spawn_task(self._connect(ours))
+        self._budget_timer = loop.call_later(START_TIMEOUT_S, self._end, "start")
 
-    def run(self, job_id: int, specs: list[dict[str, Any]], image: Buffer, is_heavy: bool = False) -> None:
+    def run(self, order: Order, image: Buffer, is_heavy: bool = False) -> None:
         """Hand over one image. The process must be idle. A heavy one runs behind what others want to do."""
-        assert self.state is DecoderState.READY and self._channel is not None
+        assert self.state is DecoderState.READY and self._tray is not None and self._link is not None
         self.state = DecoderState.BUSY
         self._allowed_cpu_s = self._cpu_s() + self._limits.cpu_s
         self._stalls_at = self._clock() + self._limits.stall_s
-        self._watch_budget(self._limits.cpu_s)
-        self._channel.send(
-            {"v": wire.WIRE_VERSION, "kind": "decode", "id": job_id, "specs": specs, "heavy": is_heavy}, image
-        )
+        if self._budget_timer is None:
+            self._watch_budget(self._limits.cpu_s)
+        self._pixel_bytes = order.nbytes
+        self._tray.put(image)
+        # if it cannot be sent the process is dead, which the closing socket tells
+        with suppress(OSError):
+            self._link.send(pack_request(len(image), is_heavy, order.packed))
 
     def abandon(self) -> None:
         """Nobody waits for the image in hand any more: it may finish soon, or the process is killed."""
@@ -154,6 +169,8 @@ class DecoderProcess:
 
     # -- the budget ------------------------------------------------------------------------------------------------
 
+    # One timer outlives many images: it looks at the one that is in hand when it fires, and rests while there is none.
+
     def _watch_budget(self, seconds: float) -> None:
         if self._budget_timer is not None:
             self._budget_timer.cancel()
@@ -161,6 +178,9 @@ class DecoderProcess:
 
     def _check_budget(self) -> None:
         """Wall time has passed; what counts is CPU time, which passes more slowly on a busy machine."""
+        self._budget_timer = None
+        if self.state is not DecoderState.BUSY:
+            return
         left = self._allowed_cpu_s - self._cpu_s()
         if left <= 0 or self._clock() >= self._stalls_at:
             self._end("budget")
@@ -186,8 +206,7 @@ class DecoderProcess:
             self._budget_timer.cancel()
         assert self._process is not None
         self._process.kill()
-        if self._channel is not None:
-            self._channel.abort()
+        self._stop_listening()
         self.state = DecoderState.GONE
         self._spawn_task(self._reap())
         self._owner.decoder_gone(self, reason)
@@ -211,35 +230,39 @@ class DecoderProcess:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # -- the channel's side ----------------------------------------------------------------------------------------
+    # -- what it says ----------------------------------------------------------------------------------------------
 
-    async def _connect(self, ours: socket.socket) -> None:
-        channel = Channel(self, "preprocessor", frozenset({"worker"}))
-        await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=ours)
-        self._channel = channel
-        if self._ends_because is not None:
-            channel.abort()
-
-    def channel_opened(self, channel: Channel) -> None:
-        if self._budget_timer is not None:
+    def _readable(self) -> None:
+        assert self._link is not None and self._tray is not None
+        try:
+            message = self._link.recv(MAX_MESSAGE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if self.state is DecoderState.BUSY and (answer := read_answer(message)) is not None:
+            pixels = self._tray.take(self._pixel_bytes) if answer["status"] == 200 else b""
+            self.state = DecoderState.READY
+            self.served += 1
+            self._owner.decoder_answered(self, answer, pixels)
+        elif self.state is DecoderState.STARTING and message == READY:
+            assert self._budget_timer is not None
             self._budget_timer.cancel()
-        self.state = DecoderState.READY
-        self._owner.decoder_ready(self)
-
-    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
-        return bool(header["kind"] == "answer")
-
-    def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
-        if self._budget_timer is not None:
-            self._budget_timer.cancel()
-        self.state = DecoderState.READY
-        self.served += 1
-        self._owner.decoder_answered(self, header, payload)
-
-    def channel_closed(self, channel: Channel, error: Exception | None) -> None:
-        if self._ends_because is None:
+            self._budget_timer = None
+            self.state = DecoderState.READY
+            self._owner.decoder_ready(self)
+        else:
+            # it is dead, or what it says makes no sense, which is the end of it, too
+            self._stop_listening()
             was_starting, self.state = self.state is DecoderState.STARTING, DecoderState.GONE
             self._spawn_task(self._find_out(was_starting))
+
+    def _stop_listening(self) -> None:
+        if self._link is not None and self._tray is not None:
+            asyncio.get_running_loop().remove_reader(self._link)
+            self._link.close()
+            self._tray.close()
+            self._link = self._tray = None
 
 
 def _environment() -> dict[str, str]:

@@ -8,8 +8,7 @@ in several passes charged four times).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from crema.errors import CremaError
 from crema.names import Lane
@@ -30,8 +29,7 @@ _CONFIDENCE: Final = 2.33
 _MEMORY_S: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ahead:
+class Ahead(NamedTuple):
     """What stands before a newcomer of one lane: how many images wait and go first, when it would begin, and when nothing
     at all would wait or run any more (milliseconds from now)."""
 

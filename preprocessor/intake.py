@@ -26,8 +26,8 @@ from preprocessor.fetches import Fetches, Place, url_of
 from preprocessor.gate import Gate, Overloaded, Permit
 from preprocessor.header import check_bytes, read_header
 from preprocessor.meters import Meters
+from preprocessor.order import Order, Orders
 from preprocessor.pool import Job, Pool
-from preprocessor.spec import Spec, parse_specs, total_bytes
 
 NOT_READY_RETRY_MS: Final = 500
 
@@ -40,7 +40,7 @@ class Call:
 
     channel: Channel
     frame_id: int
-    specs: tuple[Spec, ...]
+    order: Order
     permit: Permit | Place
     lane: Lane
     arrived_at: float
@@ -71,6 +71,9 @@ class Intake:
         self._formats = formats
         self._fetches = fetches or Fetches()
         self._clock = clock
+        self._orders = Orders()
+        # bound once: the module's logger would be put together anew for every image
+        self._debug = log.bind().debug
         self._calls: dict[Channel, dict[int, Call]] = {}
 
     @property
@@ -121,10 +124,9 @@ class Intake:
             self._finish(call, error)
             return
         self._meters.accepted(call.lane)
-        specs = [spec.as_wire() for spec in call.specs]
         done = partial(self._job_done, call)
         call.job = Job(
-            payload, specs, work, call.deadline, done, call.request_id, call.traceparent, call.lane
+            payload, call.order, work, call.deadline, done, call.request_id, call.traceparent, call.lane
         )
         self._pool.submit(call.job)
 
@@ -141,7 +143,7 @@ class Intake:
         try:
             lane = _lane(header.get("lane", "interactive"))
             remaining_ms = _remaining_ms(header.get("remaining_ms"))
-            specs = _specs(header.get("specs"))
+            order = self._orders.read(header.get("specs"))
             url = url_of(header, payload_bytes)
             if payload_bytes == 0 and url is None:
                 raise CremaError("invalid_request", "the image is empty; send the bytes of an image file")
@@ -161,7 +163,7 @@ class Intake:
         self._calls[channel][header["id"]] = call = Call(
             channel,
             header["id"],
-            specs,
+            order,
             permit,
             lane,
             now,
@@ -226,12 +228,6 @@ class Intake:
             call.job = None
 
     def _job_done(self, call: Call, job: Job) -> None:
-        if job.error is None and len(job.pixels) != total_bytes(call.specs):
-            # a decoder reads strangers' bytes: what it says is checked like theirs
-            log.error("decoder_answer_of_wrong_size", request_id=call.request_id, bytes=len(job.pixels))
-            job.error = CremaError(
-                "internal", "a decoder gave a wrong number of pixels; this is a bug of ours"
-            )
         self._finish(call, job.error)
 
     def _finish(self, call: Call, error: CremaError | None) -> None:
@@ -246,29 +242,34 @@ class Intake:
         # a call and its job hold each other: let go here, or the pixels stay until the garbage collector comes
         job, call.job = call.job, None
         assert job is not None and job.answer is not None and job.started_at is not None
-        timing = job.answer["timing"]
         queue_ms = (job.started_at - call.arrived_at) * 1000 - call.fetch_ms
-        self._meters.answered(200, total_s)
-        self._meters.decoded(queue_ms, timing["decode_ms"], timing["resize_ms"])
+        stages = job.answer["timing"]
+        timing: dict[str, float] = {
+            "queue_ms": round(queue_ms, 3),
+            "decode_ms": stages["decode_ms"],
+            "resize_ms": stages["resize_ms"],
+            "total_ms": round(total_s * 1000, 3),
+        }
+        if call.fetch_ms:
+            timing["fetch_ms"] = round(call.fetch_ms, 3)
+        self._meters.served(total_s, queue_ms, stages["decode_ms"], stages["resize_ms"])
         answer = {
             "v": wire.WIRE_VERSION,
             "kind": "answer",
             "id": call.frame_id,
             "status": 200,
             "image": job.answer["image"],
-            "tensors": [{"shape": list(spec.shape), "dtype": "uint8"} for spec in call.specs],
-            "timing": {"queue_ms": round(queue_ms, 3), **timing, "total_ms": round(total_s * 1000, 3)},
+            "tensors": call.order.tensors,
+            "timing": timing,
             "load": self._load(call.lane),
         }
-        if call.fetch_ms:
-            answer["timing"]["fetch_ms"] = round(call.fetch_ms, 3)
         _send(call.channel, answer, job.pixels)
-        log.debug(
+        self._debug(
             "preprocessed",
             request_id=call.request_id,
             traceparent=call.traceparent,
-            **answer["image"],
-            **answer["timing"],
+            **job.answer["image"],
+            **timing,
         )
 
     def _answer_error(
@@ -298,13 +299,6 @@ def _send(channel: Channel, header: dict[str, Any], *payload: Buffer) -> None:
     # when nobody is there any more, `channel_closed` frees what belonged to them
     with suppress(ChannelLost):
         channel.send(header, *payload)
-
-
-def _specs(value: Any) -> tuple[Spec, ...]:
-    try:
-        return parse_specs(value, wire.MAX_PAYLOAD_BYTES)
-    except ValueError as error:
-        raise CremaError("invalid_request", str(error)) from None
 
 
 def _lane(value: Any) -> Lane:

@@ -22,8 +22,10 @@ from crema.errors import CremaError
 from crema.host.channel import Buffer
 from crema.names import Lane, OptionalFormat
 from preprocessor.cost import DecodeCost
+from preprocessor.decoder_answer import Answer
 from preprocessor.decoder_process import DecoderProcess, DecoderState, Limits
 from preprocessor.gate import Ahead
+from preprocessor.order import Order
 from preprocessor.queue_ahead import ahead_of
 from preprocessor.waiting import Waiting
 
@@ -45,7 +47,7 @@ class Job:
     """
 
     image: Buffer
-    specs: list[dict[str, Any]]
+    order: Order
     work: float
     deadline: float | None
     on_done: OnDone
@@ -54,11 +56,10 @@ class Job:
     lane: Lane = "interactive"
     queued_at: float = 0.0
     started_at: float | None = None
-    answer: dict[str, Any] | None = None
+    answer: Answer | None = None
     pixels: Buffer = b""
     error: CremaError | None = None
     is_over: bool = field(default=False)  # settled or abandoned: nobody waits any more
-    timer: asyncio.TimerHandle | None = None
 
 
 class Watcher(Protocol):
@@ -112,10 +113,12 @@ class Pool:
         self._ended: list[DecoderProcess] = []
         self._running: dict[DecoderProcess, Job] = {}
         self._waiting: Waiting[Job] = Waiting()
-        self._next_id = 1
         self._failed_starts = 0
         self._restarts: set[asyncio.TimerHandle] = set()
         self._is_closed = False
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._looks_at = math.inf
+        self._busy_told = 0
 
     # -- what it is doing ------------------------------------------------------------------------------------------
 
@@ -140,7 +143,7 @@ class Pool:
 
     def ahead(self, lane: Lane) -> Ahead:
         """What stands before an image of `lane` that came now."""
-        if not self._waiting and not self._running:
+        if not self._running and self._waiting.is_empty:
             return Ahead()
         now = self._clock()
         running = [
@@ -165,6 +168,8 @@ class Pool:
         for handle in self._restarts:
             handle.cancel()
         self._restarts.clear()
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
         stopping = CremaError(
             "not_ready", "the preprocessor is stopping; send the image again", retry_after_ms=1000
         )
@@ -179,10 +184,9 @@ class Pool:
 
     def submit(self, job: Job) -> None:
         """Queue a job; `job.on_done` is called once, later, unless `abandon` comes first."""
-        loop = asyncio.get_running_loop()
-        job.queued_at = now = self._clock()
-        if job.deadline is not None:
-            job.timer = loop.call_later(max(0.0, job.deadline - now), self._expire, job)
+        job.queued_at = self._clock()
+        if job.deadline is not None and job.deadline < self._looks_at:
+            self._look_at(job.deadline)
         self.cost.came(job.work)
         self._waiting.join(job)
         self._dispatch()
@@ -194,6 +198,26 @@ class Pool:
         self._end(job)
         self._watcher.job_dropped("abandoned")
         self._let_go(job)
+
+    def _look_at(self, moment: float) -> None:
+        """One timer for all deadlines, at the earliest of those that were there when it was set."""
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        self._looks_at = moment
+        delay = max(0.0, moment - self._clock())
+        self._deadline_timer = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _look(self) -> None:
+        """Answer those whose deadline has passed."""
+        now = self._clock()
+        jobs = [job for job in (*self._waiting, *self._running.values()) if not job.is_over]
+        self._deadline_timer, self._looks_at = None, math.inf
+        for job in jobs:
+            if job.deadline is not None and job.deadline <= now:
+                self._expire(job)
+        left = [job.deadline for job in jobs if job.deadline is not None and not job.is_over]
+        if left and min(left) < self._looks_at:
+            self._look_at(min(left))
 
     def _expire(self, job: Job, is_waiting: bool = True) -> None:
         if job.is_over:
@@ -227,15 +251,13 @@ class Pool:
     def _end(self, job: Job) -> None:
         job.is_over = True
         job.image = b""
-        if job.timer is not None:
-            job.timer.cancel()
 
     def _dispatch(self) -> None:
         """Give what waits to whoever is idle, interactive first; what has expired is answered instead.
 
         Heavy images get half of the processes at most: they must not make everybody else wait for them.
         """
-        for decoder in self._decoders if self._waiting else ():
+        for decoder in () if self._waiting.is_empty else self._decoders:
             if decoder.state is not DecoderState.READY:
                 continue
             job, expired = self._waiting.take(self._clock(), self._most_work())
@@ -246,10 +268,14 @@ class Pool:
             job.started_at = self._clock()
             self._running[decoder] = job
             is_heavy = job.work > self.cost.light_work
-            decoder.run(self._next_id, job.specs, job.image, is_heavy)
+            decoder.run(job.order, job.image, is_heavy)
             job.image = b""
-            self._next_id += 1
-        self._on_busy(len(self._running))
+        self._tell_busy()
+
+    def _tell_busy(self) -> None:
+        if len(self._running) != self._busy_told:
+            self._busy_told = len(self._running)
+            self._on_busy(self._busy_told)
 
     def _most_work(self) -> float:
         """What an image may cost to be decoded now."""
@@ -297,11 +323,12 @@ class Pool:
                 self._retire(old)
         self._dispatch()
 
-    def decoder_answered(self, decoder: DecoderProcess, header: dict[str, Any], payload: Buffer) -> None:
+    def decoder_answered(self, decoder: DecoderProcess, answer: Answer, pixels: Buffer) -> None:
         """An image is done, well or not."""
         job = self._running.pop(decoder)
         assert job.started_at is not None
-        if header.get("status") == 200:
+        is_well = answer["status"] == 200
+        if is_well:
             self.cost.observe(job.work, (self._clock() - job.started_at) * 1000)
         if decoder in self._leaving:
             self._retire(decoder)
@@ -310,11 +337,11 @@ class Pool:
             self._retiring.add(decoder)
             self._spawn()
         self._dispatch()
-        if header.get("status") == 200:
-            job.answer, job.pixels = header, payload
+        if is_well:
+            job.answer, job.pixels = answer, pixels
             self._settle(job)
         else:
-            self._settle(job, error=CremaError.from_wire(header.get("error")))
+            self._settle(job, error=CremaError.from_wire(answer["error"]))
 
     def decoder_gone(self, decoder: DecoderProcess, reason: str) -> None:
         """A process ended. Its image, if it had one, is answered; its place is filled."""
@@ -328,7 +355,7 @@ class Pool:
         self._ended = [one for one in self._ended if not one.is_reaped] + [decoder]
         if self._is_closed or reason == "closed":
             return
-        self._on_busy(len(self._running))
+        self._tell_busy()
         asked = {} if job is None else {"request_id": job.request_id, "traceparent": job.traceparent}
         log.warning("decoder_gone", reason=reason, pid=decoder.pid, **asked)
         self._watcher.decoder_replaced(reason)

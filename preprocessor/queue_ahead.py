@@ -20,12 +20,16 @@ def ahead_of(
     lane: Lane,
 ) -> Ahead:
     """What stands before an image of `lane`. `running` gives the work and the start, in seconds, of what is being decoded."""
-    rest_ms, busy = 0.0, 0
+    rest_ms, busy, ms_per_unit = 0.0, 0, cost.ms_per_unit
     for work, started_at in running:
-        rest_ms += max(1.0, cost.predict_ms(work) - (now - started_at) * 1000)
+        left_ms = work * ms_per_unit - (now - started_at) * 1000
+        rest_ms += left_ms if left_ms > 1.0 else 1.0
         busy += 1
-    drain_ms = (rest_ms + cost.predict_ms(waiting.work_before("bulk"))) / workers
-    images = waiting.images_before(lane)
-    if not images and busy < workers:
-        return Ahead(drain_ms=drain_ms)
-    return Ahead(images, (rest_ms + cost.predict_ms(waiting.work_before(lane))) / workers, drain_ms)
+    if not waiting.is_empty:
+        drain_ms = (rest_ms + cost.predict_ms(waiting.work_before("bulk"))) / workers
+        if images := waiting.images_before(lane):
+            wait_ms = (rest_ms + cost.predict_ms(waiting.work_before(lane))) / workers
+            return Ahead(images, wait_ms, drain_ms)
+    else:
+        drain_ms = rest_ms / workers
+    return Ahead(0, rest_ms / workers if busy >= workers else 0.0, drain_ms)

@@ -39,6 +39,11 @@ class Waiting(Generic[W]):
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody waits."""
+        return not any(self._queues.values())
+
     def __iter__(self) -> Iterator[W]:
         for queue in self._queues.values():
             yield from queue

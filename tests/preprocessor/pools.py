@@ -12,6 +12,7 @@ from typing import Any
 from crema.names import OptionalFormat
 from preprocessor.cost import work_of
 from preprocessor.header import read_header
+from preprocessor.order import order_of
 from preprocessor.pool import Job, Pool
 from preprocessor.spec import Spec
 
@@ -81,7 +82,7 @@ def job(
     """A job and the future that its end fulfils."""
     over: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
     deadline = None if deadline_s is None else time.monotonic() + deadline_s
-    wanted = [spec.as_wire() for spec in specs or (SMALL,)]
+    wanted = order_of(specs or (SMALL,))
     return Job(image, wanted, work_of(read_header(image, formats)), deadline, over.set_result), over
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
+import time
 
 import pytest
 
-from preprocessor.decoder import HEAVY_NICENESS, behind_others
+from preprocessor.decoder import HEAVY_NICENESS, CpuAllowance, behind_others
 
 
 def niceness() -> int:
@@ -26,3 +28,16 @@ def test_what_heavy_work_raises_reaches_the_caller() -> None:
 
     with pytest.raises(ValueError, match="not an image"):
         behind_others(broken)
+
+
+def test_the_kernel_s_limit_on_cpu_time_stays_ahead_of_what_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, limit: limits.append(limit[0]))
+    used = 10.25
+    monkeypatch.setattr(time, "process_time", lambda: used)
+    allowance = CpuAllowance(4.5)
+    for _ in range(100):
+        allowance.renew()
+        assert used + 4.5 <= limits[-1] <= used + 4.5 + 2
+        used += 0.25
+    assert len(limits) < 34  # not a system call per image

@@ -174,6 +174,59 @@ async def test_waiting_work_that_expires_or_is_abandoned_is_never_decoded() -> N
         assert not over.done() and left.started_at is None
 
 
+async def test_a_sooner_deadline_that_comes_later_is_kept_and_the_later_one_too() -> None:
+    async with running(1) as (pool, counted):
+        first = asyncio.create_task(decoded(pool, BOMB))
+        await until(lambda: states(pool) == ["busy"], "the decoder is taken")
+        later = asyncio.create_task(decoded(pool, f.jpeg(), deadline_s=0.3))
+        sooner = asyncio.create_task(decoded(pool, f.jpeg(), deadline_s=0.05))
+        assert code((await sooner).error) == "deadline_exceeded" and not later.done()
+        assert code((await later).error) == "deadline_exceeded" and not first.done()
+        assert counted.dropped == ["expired", "expired"]
+        await first
+
+
+@pytest.mark.parametrize("said", ["b'nonsense'", "b'\\x81\\xa6status\\xcc\\xc8'", "b'ready'"])
+async def test_a_decoder_that_talks_nonsense_is_ended(
+    said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real, taken_over = sys.executable, tmp_path / "decoder"
+    lines = [
+        f"#!{real}",
+        "import socket, sys",
+        "link = socket.socket(fileno=int(sys.argv[sys.argv.index('--fd') + 1]))",
+        f"link.send(b'ready'); link.recv(65536); link.send({said}); link.recv(1)",
+    ]
+    taken_over.write_text("\n".join(lines))
+    taken_over.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(taken_over))
+    async with running(1) as (pool, counted):
+        monkeypatch.setattr(sys, "executable", real)
+        assert code((await decoded(pool, f.jpeg())).error) == "undecodable_image"
+        assert code((await decoded(pool, f.jpeg())).error) is None
+        assert counted.replaced == ["died"]
+
+
+async def test_every_decoder_has_a_tray_of_its_own() -> None:
+    async with running(2) as (pool, _):
+        trays = [
+            {line.split()[4] for line in of_process(pid, "maps").splitlines() if b"crema-tray" in line}
+            for pid in pids(pool)
+        ]
+        assert [len(each) for each in trays] == [1, 1] and trays[0] != trays[1]
+
+
+async def test_decoders_that_come_and_go_leave_no_descriptor() -> None:
+    async with running(1, recycle_after=1) as (pool, _):
+        await decoded(pool, f.jpeg())
+        await until(lambda: len(pids(pool)) == 1 and states(pool) == ["ready"], "the successor is alone")
+        before = len(open_files(os.getpid()))
+        for _ in range(3):
+            await decoded(pool, f.jpeg())
+            await until(lambda: len(pids(pool)) == 1 and states(pool) == ["ready"], "the successor is alone")
+        assert len(open_files(os.getpid())) <= before
+
+
 async def test_processes_are_recycled_without_losing_an_image() -> None:
     async with running(2, recycle_after=5) as (pool, counted):
         before = pids(pool)
@@ -225,14 +278,14 @@ async def test_a_closing_pool_answers_everyone() -> None:
         assert {code((await one).error) for one in jobs} == {"not_ready"}
 
 
-async def test_a_decoder_has_no_secrets_and_nothing_open_but_its_socket(
+async def test_a_decoder_has_no_secrets_and_nothing_open_but_its_socket_and_its_tray(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CREMA_CLUSTER_TOKEN", "s3cret")
     async with running(1) as (pool, _):
         (pid,) = pids(pool)
         assert b"s3cret" not in of_process(pid, "environ")
-        assert len(open_files(pid)) == 4  # the three standard ones and the socket
+        assert len(open_files(pid)) == 5  # the three standard ones, the socket and the tray
 
 
 async def test_every_odd_image_is_answered_and_none_takes_a_gigabyte() -> None:
