@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from crema.cli.needs_local import needs_local
 from crema.cli.package_argument import default_cluster, folder_of
 from crema.cli.table import aligned, as_json
 
@@ -37,12 +38,8 @@ def check(package: str, cluster: Path | None, as_document: bool) -> int:
     \b
     Example: crema check tags@3.1
     """
-    try:
+    with needs_local("check"):
         from check.checklist import check_package
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema check` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
     from crema.cli.console import Console
     from deploy.running_cluster import state_folder_of
 

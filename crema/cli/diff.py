@@ -14,6 +14,7 @@ import click
 
 from crema.cli.answer_table import output_text
 from crema.cli.main import PARTIAL
+from crema.cli.needs_local import needs_local
 from crema.cli.package_argument import default_cluster, folder_of
 from crema.cli.photos import find_photos
 from crema.cli.table import aligned, as_json
@@ -64,15 +65,11 @@ def diff(
     \b
     Example: crema diff tags@3.1 tags@3.2 samples -o changes.html
     """
-    try:
+    with needs_local("diff"):
         from check.comparison import compare
         from check.failure import StepFailed
         from check.photos import Photos
         from check.trial import Trial
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema diff` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
     from crema.cli.check import placed
     from crema.cli.console import Console
 

@@ -12,6 +12,7 @@ import click
 
 from crema.cli.answer_table import output_text
 from crema.cli.main import FAILED, PARTIAL
+from crema.cli.needs_local import needs_local
 from crema.cli.package_argument import default_cluster, folder_of
 from crema.cli.photos import find_photos
 from crema.cli.table import aligned, as_json
@@ -60,16 +61,12 @@ def try_(
     \b
     Example: crema try tags@3.1 samples/coffee.jpg -p max_tags=5
     """
-    try:
+    with needs_local("try"):
         from check.failure import StepFailed
         from check.items import ExampleUnusable
         from check.params_given import ParamRefused, params_given
         from check.photos import Photos
         from check.trial import Trial
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema try` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
     from crema.cli.check import placed
     from crema.cli.console import Console
 
