@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
@@ -71,18 +70,13 @@ def diff(
         from check.photos import Photos
         from check.trial import Trial
     from crema.cli.check import placed
-    from crema.cli.console import Console
+    from crema.cli.console import spinner
 
     folders = [folder_of(package, cluster or default_cluster()) for package in (before, after)]
     named = find_photos(photos)
     if not named:
         raise click.UsageError("there is no photo in the folders named")
-    console = Console() if sys.stdout.isatty() and not as_document else None
-
-    def progress(text: str | None) -> None:
-        if console is not None:
-            console.working(text)
-
+    progress = spinner(is_document=as_document)
     with (
         tempfile.TemporaryDirectory(prefix="crema-diff-", ignore_cleanup_errors=True) as work,
         Photos() as decoder,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -68,18 +67,13 @@ def try_(
         from check.photos import Photos
         from check.trial import Trial
     from crema.cli.check import placed
-    from crema.cli.console import Console
+    from crema.cli.console import spinner
 
     folder = folder_of(package, cluster or default_cluster())
     named = find_photos(photos)
     if debugs and len(named) != 1:
         raise click.UsageError(f"--pdb takes one photo (got {len(named)})")
-    console = Console() if sys.stdout.isatty() and not as_document else None
-
-    def progress(text: str | None) -> None:
-        if console is not None:
-            console.working(text)
-
+    progress = spinner(is_document=as_document)
     with (
         tempfile.TemporaryDirectory(prefix="crema-try-", ignore_cleanup_errors=True) as work,
         Photos() as decoder,
