@@ -1,5 +1,5 @@
 """A preprocessor in the simulation: the live gate, queue, prices and predictions in front of cores that take the time that
-a photo says. Not simulated: decoders that crash or are recycled, images by URL.
+a photo says. Not simulated: decoders that crash, images by URL.
 """
 
 from __future__ import annotations
