@@ -28,13 +28,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PARENT = """
 import os, subprocess, sys
 sys.stdin.readline()
-subprocess.run([sys.executable, "-c", sys.argv[1], str(os.getpid())], start_new_session=True, stdin=subprocess.PIPE)
+command = [sys.executable, "-c", sys.argv[1], str(os.getpid())]
+subprocess.Popen(command, start_new_session=True, stdin=subprocess.PIPE).wait()
 """
 CHILD = """
 import sys, time
 from crema.session import take_over
 take_over(int(sys.argv[1]))
-print("here", flush=True)
 sys.stdin.read()
 """
 
