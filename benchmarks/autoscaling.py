@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import tempfile
 from collections import Counter
 from pathlib import Path
 
 from benchmarks.measuring import machine, verdict
+from benchmarks.sleepy_cluster import sleepy_cluster
 from benchmarks.step_plot import Line, Panel, plot
-from tests.cluster.running import RunningCluster, running_cluster
+from tests.cluster.running import RunningCluster
 from tests.cluster.stepped_load import SteppedLoad, stepped_load
-from tests.cluster.toy_packages import write_package, write_photo
 
 CAPACITY_PER_S = 20.0
 STEPS = (0.5, 1.5, 3.0, 1.5, 0.5)
@@ -82,13 +80,8 @@ def main() -> int:
     parser.add_argument("--svg", type=Path)
     args = parser.parse_args()
     print(machine())
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        os.environ["XDG_RUNTIME_DIR"] = made
-        package = write_package(folder / "packages", "sleepy", predict="time.sleep(0.4)")
-        photo = write_photo(folder / "photo.png").read_bytes()
-        with running_cluster(folder / "site", [package], cluster_yaml=CLUSTER) as cluster:
-            load = asyncio.run(measure(cluster, photo, args.step_s))
+    with sleepy_cluster(0.4, CLUSTER) as (cluster, photo):
+        load = asyncio.run(measure(cluster, photo, args.step_s))
     held = []
     for index, times in enumerate(STEPS):
         begun, ended = index * args.step_s, (index + 1) * args.step_s

@@ -12,14 +12,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import tempfile
-from pathlib import Path
 
 from benchmarks.measuring import machine, verdict
+from benchmarks.sleepy_cluster import sleepy_cluster
 from tests.cluster.key_load import KeyLoad, send_steadily
-from tests.cluster.running import running_cluster
-from tests.cluster.toy_packages import write_package, write_photo
 
 CAPACITY_PER_S = 80.0
 OF_B_PER_S = 30.0
@@ -42,20 +38,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0)
     seconds = parser.parse_args().seconds
     print(machine())
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        os.environ["XDG_RUNTIME_DIR"] = made
-        package = write_package(folder / "packages", "sleepy", predict="time.sleep(0.1)")
-        photo = write_photo(folder / "photo.png").read_bytes()
-        with running_cluster(
-            folder / "site", [package], cluster_yaml="default_models: [sleepy]\n"
-        ) as cluster:
-            a, b = (
-                json.loads(cluster.crema("keys", "new", "--name", name, "--json").stdout)["key"]
-                for name in ("a", "b")
-            )
-            cluster.wait(lambda: cluster.post(photo)[0] == 401, "the keys to be asked for", 5)
-            alone, beside, flood = asyncio.run(measure(cluster.url, photo, a, b, seconds))
+    with sleepy_cluster(0.1, "default_models: [sleepy]\n") as (cluster, photo):
+        a, b = (
+            json.loads(cluster.crema("keys", "new", "--name", name, "--json").stdout)["key"]
+            for name in ("a", "b")
+        )
+        cluster.wait(lambda: cluster.post(photo)[0] == 401, "the keys to be asked for", 5)
+        alone, beside, flood = asyncio.run(measure(cluster.url, photo, a, b, seconds))
     for name, load in (("b alone", alone), ("b beside a", beside), ("a", flood)):
         quantiles = "  ".join(
             f"p{share * 100:g} {load.quantile_s(share) * 1000:.0f} ms" for share in (0.5, 0.9, 0.99)

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import tempfile
 import time
-from pathlib import Path
 
 import aiohttp
 
 from benchmarks.measuring import machine, verdict
-from tests.cluster.running import RunningCluster, running_cluster
+from benchmarks.sleepy_cluster import sleepy_cluster
+from tests.cluster.running import RunningCluster
 from tests.cluster.stepped_load import stepped_load
-from tests.cluster.toy_packages import write_package, write_photo
 
 CAPACITY_PER_S = 20.0
 GOAL_MS = 500.0
@@ -53,15 +50,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0)
     seconds = parser.parse_args().seconds
     print(machine())
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        os.environ["XDG_RUNTIME_DIR"] = made
-        package = write_package(folder / "packages", "sleepy", predict="time.sleep(0.4)")
-        photo = write_photo(folder / "photo.png").read_bytes()
-        with running_cluster(
-            folder / "site", [package], cluster_yaml="default_models: [sleepy]\n"
-        ) as cluster:
-            took_ms, ended = asyncio.run(measure(cluster, photo, seconds))
+    with sleepy_cluster(0.4, "default_models: [sleepy]\n") as (cluster, photo):
+        took_ms, ended = asyncio.run(measure(cluster, photo, seconds))
     print(f"{len(took_ms)} scrapes, p50 {took_ms[len(took_ms) // 2]:.1f} ms; calls by status {ended}")
     return 0 if verdict("p99 of a scrape at 10x", GOAL_MS, took_ms[int(0.99 * len(took_ms))], " ms") else 1
 

@@ -40,6 +40,7 @@ import msgpack
 from crema import wire
 from crema.outcomes import error_outcome
 from crema.raised import described, free_memory
+from crema.session import take_over
 
 if TYPE_CHECKING:
     from crema.batch_array import BatchArray
@@ -265,7 +266,8 @@ def _keep_within(outcomes: list[bytes], limit: int) -> None:
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """SIGKILL for this process when the host dies, however it dies."""
+    """SIGKILL for this process when the host dies, however it dies; as urgent as that is."""
+    take_over(parent_pid)
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

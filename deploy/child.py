@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import structlog
 
+from crema import session
 from deploy.backoff import Backoff
 from deploy.health import Health
 from deploy.log_file import LogFile
@@ -28,6 +29,8 @@ from deploy.log_file import LogFile
 # Importing on a loaded machine takes seconds; listening comes right after it.
 ANNOUNCE_TIMEOUT_S: Final = 120.0
 _ANNOUNCE_BYTES: Final = 65536
+# What starts beside others that serve gets a third of what each of them gets where cores are short.
+GENTLY: Final = 5
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +47,7 @@ class Command:
 
 
 class Child:
-    """One process that is meant to run.
+    """One process that is meant to run. One that `starts_gently` lets others have the cores until it is ready.
 
     `probe(child)` runs beside the living process, from its announcement on, and sets `health`; `on_change(child)` is
     called on the loop whenever pid, ports, health or problem changed.
@@ -59,6 +62,7 @@ class Child:
         probe: Callable[[Child], Awaitable[None]],
         on_change: Callable[[Child], None],
         announce_timeout_s: float = ANNOUNCE_TIMEOUT_S,
+        starts_gently: bool = False,
     ) -> None:
         self.name = name
         self.log_file = log_file
@@ -74,6 +78,7 @@ class Child:
         self._probe = probe
         self._on_change = on_change
         self._announce_timeout_s = announce_timeout_s
+        self._starts_gently = starts_gently
         self._process: Process | None = None
         self._ready_since: float | None = None
         self._kill_reason: str | None = None
@@ -107,6 +112,10 @@ class Child:
             self.problem = None
             if self._ready_since is None:
                 self._ready_since = asyncio.get_running_loop().time()
+                if self._starts_gently:
+                    # whoever replaces it, should it end, is waited for
+                    self._starts_gently = False
+                    session.restore(self.pid)
                 log.info("child_ready", child=self.name, pid=self.pid, starts=self.starts)
         elif health is not None:
             self.problem = health.problem or self.problem
@@ -207,6 +216,8 @@ class Child:
         """Wait for the end of a process that was just started."""
         self._process, self.pid = process, process.pid
         self.starts += 1
+        if self._starts_gently:
+            session.set_niceness(GENTLY, process.pid)
         log.info("child_started", child=self.name, pid=process.pid, starts=self.starts)
         if self._stopping.is_set():  # asked to stop while it was being started
             self.terminate()

@@ -123,7 +123,7 @@ class Fleet:
             served.version.package_dir, served.python, served.version.ports, replica,
             placement, served.warmup, self._around, self._curve(served, placement),
         )  # fmt: skip
-        self._start(served.replicas, name, lambda: command)
+        self._start(served.replicas, name, lambda: command, starts_gently=served.starts_gently)
 
     def _free_name(self, label: str, among: Iterable[Child]) -> tuple[str, int]:
         """The first name that no replica has, nor one that is leaving: ports and log go by its number."""
@@ -164,11 +164,15 @@ class Fleet:
         metrics.mkdir(mode=0o700)
         return SharedDoor(listening(self.listen), listening(self.operations), metrics)
 
-    def _start(self, among: list[Child], name: str, command: Callable[[], Command]) -> None:
+    def _start(
+        self, among: list[Child], name: str, command: Callable[[], Command], *, starts_gently: bool = False
+    ) -> None:
         async def probe(child: Child) -> None:
             await self._readiness.watch(child, f"{LOOPBACK}:{child.ports['http']}")
 
-        child = Child(name, command, self._folder.log_file(name), probe=probe, on_change=self._changed)
+        child = Child(
+            name, command, self._folder.log_file(name), probe=probe, on_change=self._changed, starts_gently=starts_gently
+        )  # fmt: skip
         among.append(child)
         child.start()
 

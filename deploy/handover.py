@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from crema.session import set_niceness
 from deploy.environments import PYTHON_VARIABLE
 
 CHECK: Final = (sys.executable, "-m", "crema.cli", "check")
@@ -100,6 +101,8 @@ class Handovers:
         )  # fmt: skip
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+        # what it starts leads sessions of its own, and takes this over
+        set_niceness(NICENESS, process.pid)
         try:
             async with asyncio.timeout(self._timeout_s):
                 output, errors = await process.communicate()

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from crema.host.audit import Audit
-from crema.host.config import ResolvedCluster, resolve_version
+from crema.host.config import ResolvedCluster
 from crema.host.config_releases import DEFAULT
-from crema.host.manifest import ManifestError
 from crema.host.package_paths import package_digest
 from crema.host.packages import PackageFolder, find_packages
 from crema.names import parse_version
@@ -28,21 +27,17 @@ from deploy.fleet import Fleet
 from deploy.handover import Checks
 from deploy.package_intake import meant, take_in
 from deploy.pointers import BESIDE, Line, Pointers, ReleaseRefused
-from deploy.refusals import NotServed, Refusal, Refusals
+from deploy.refusals import NotServed, Refusals
 from deploy.release_book import ReleaseBook
 from deploy.starter import Starter
 from deploy.version import ServedVersion
+from deploy.version_starts import Progress, VersionStarts
 
-# Past a version's own time to load.
-READY_MARGIN_S: Final = 60.0
 # A coordinator puts a routing in force within a second.
 IN_FORCE_S: Final = 10.0
 # Calls that were on their way to a version when it left the routing have reached it, or found another, by then.
 LINGER_S: Final = 6.0
 DRAIN_S: Final = 25.0
-ENDED_S: Final = 2.0
-
-Progress = Callable[[str], None]
 
 log = structlog.get_logger(__name__)
 
@@ -67,30 +62,31 @@ class Releases:
     def __init__(self, parts: ReleaseParts, linger_s: float = LINGER_S) -> None:
         self.notes: dict[str, str] = {}
         """By `name@version`: what there is to know of a version besides its state."""
-        self.doing: dict[str, str] = {}
-        """By `name@version`: what is being done with one that is not among the fleet's yet, or starts."""
         self._cluster = parts.cluster
         self._book = parts.book
         self._fleet = parts.fleet
-        self._starter = parts.starter
-        self._handovers = parts.handovers
+        self._starts = VersionStarts(
+            parts.cluster, parts.fleet, parts.starter, parts.handovers, parts.refusals
+        )
         self._refusals = parts.refusals
         self._audit = parts.audit
         self._display = parts.display
         self._linger_s = linger_s
         self._moving = asyncio.Lock()
-        # a check takes the whole machine
-        self._checking = asyncio.Lock()
-        self._starting: dict[str, asyncio.Task[ServedVersion]] = {}
         # those that can be had back still: nothing of them has been stopped
         self._lingering: dict[str, asyncio.Task[None]] = {}
         self._by_hand: set[str] = set()
         self._again: dict[str, PackageFolder] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    @property
+    def doing(self) -> dict[str, str]:
+        """By `name@version`: what is being done with one that is not among the fleet's yet, or starts."""
+        return self._starts.doing
+
     async def close(self) -> None:
         """Give up what is under way; the fleet's processes are stopped by whoever stops the fleet."""
-        tasks = [*self._tasks, *self._starting.values(), *self._lingering.values()]
+        tasks = [*self._tasks, *self._starts.tasks, *self._lingering.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -194,7 +190,7 @@ class Releases:
         label = folder.label
         if label in self._by_hand:
             return
-        if label in self._starting:
+        if self._starts.is_under_way(label):
             # a slow copy was taken for whole while it paused: it is looked at again after this
             self._again[label] = folder
             return
@@ -274,15 +270,10 @@ class Releases:
         running = self._fleet.find(folder.name, str(folder.version))
         if lingering is not None and running is not None:
             running.is_draining = False
-        if label not in self._starting:
-            if running is not None and not running.is_draining:
-                await self._check_runs(running)
-                return running
-            task = asyncio.create_task(self._start(folder, self._doing(label, progress), was_checked))
-            self._starting[label] = task
-            task.add_done_callback(lambda _: self._started(label))
-        # whoever asked may give up; the other who asked may not
-        return await asyncio.shield(self._starting[label])
+        if running is not None and not running.is_draining and not self._starts.is_under_way(label):
+            await self._check_runs(running)
+            return running
+        return await self._starts.start(folder, progress, was_checked=was_checked)
 
     async def _check_runs(self, running: ServedVersion) -> None:
         """Raises NotServed when a version that runs is not ready, or is not what lies in its folder any more."""
@@ -296,74 +287,6 @@ class Releases:
                     raise NotServed(
                         f"the files of {running.label} changed while it serves: make a new version of them"
                     )
-
-    def _doing(self, label: str, progress: Progress) -> Progress:
-        def tell(text: str) -> None:
-            self.doing[label] = text
-            progress(text)
-
-        return tell
-
-    def _started(self, label: str) -> None:
-        self._starting.pop(label, None)
-        self.doing.pop(label, None)
-
-    async def _start(self, folder: PackageFolder, progress: Progress, was_checked: bool) -> ServedVersion:
-        digest = ""
-        try:
-            progress("reading its files")
-            digest = await asyncio.to_thread(package_digest, folder.path)
-            served = await self._checked(folder, digest, progress, was_checked)
-            await self._run(served, progress)
-        except NotServed as error:
-            self._refusals.keep(
-                Refusal(folder.name, str(folder.version), error.problem, error.detail, digest)
-            )
-            raise
-        except OSError as error:
-            raise NotServed(f"its files cannot be read: {error}") from None
-        self._refusals.forget(folder.label)
-        return served
-
-    async def _checked(
-        self, folder: PackageFolder, digest: str, progress: Progress, was_checked: bool
-    ) -> ServedVersion:
-        try:
-            version = await asyncio.to_thread(resolve_version, self._cluster.config, folder)
-        except ManifestError as error:
-            raise NotServed(f"manifest: {str(error.mistakes[0]).partition(chr(10))[0]}", str(error)) from None
-        if not was_checked:
-            async with self._checking:
-                handover = await self._handovers.of(folder.path, digest, progress)
-            if not handover.passed:
-                raise NotServed(handover.problem, handover.detail)
-        served = ServedVersion(folder.name, version)
-        served.digest = digest
-        return served
-
-    async def _run(self, served: ServedVersion, progress: Progress) -> None:
-        """Start a version's minions and wait until they are ready; on any failure nothing of it is left."""
-        self._fleet.add(served)
-        try:
-            progress("finding its environment")
-            if await self._starter.find_python(served, progress):
-                progress("starting")
-                await self._starter.start_minions(served)
-                async for _ in self._fleet.changes(served.version.manifest.load_s + READY_MARGIN_S):
-                    if served.is_settled:
-                        break
-            if served.state != "ready":
-                problem = (
-                    served.shown_problem or f"did not become ready in {served.version.manifest.load_s:g} s"
-                )
-                raise NotServed(problem, served.traceback)
-        except BaseException:
-            await self._end(served, ENDED_S)
-            raise
-
-    async def _end(self, served: ServedVersion, drain_s: float) -> None:
-        await self._fleet.remove(served, drain_s)
-        self._starter.give_back(served)
 
     # -- moving ----------------------------------------------------------------------------------------------------
 
@@ -414,7 +337,7 @@ class Releases:
         self._begin(self._stop(served))
 
     async def _stop(self, served: ServedVersion) -> None:
-        await self._end(served, DRAIN_S)
+        await self._starts.end(served, DRAIN_S)
         self.notes.pop(served.label, None)
         self._display.line("STOPPED", served.label)
 

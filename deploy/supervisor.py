@@ -33,7 +33,7 @@ from deploy.ports import check_free
 from deploy.readiness import Readiness
 from deploy.refusals import Refusals, without_refused
 from deploy.release_book import ReleaseBook
-from deploy.releases import Progress, ReleaseParts, Releases
+from deploy.releases import ReleaseParts, Releases
 from deploy.replica_changes import Leaving, ScaledFleet
 from deploy.routing_file import read_body
 from deploy.scaling import Scaling
@@ -42,6 +42,7 @@ from deploy.state_folder import StateFolder, children_written
 from deploy.status_view import status_document
 from deploy.tiers import LOOPBACK
 from deploy.version import ServedVersion
+from deploy.version_starts import Progress
 
 # The whole of stopping; each tier's own drain is bounded by 25 s.
 STOP_S: Final = 28.0

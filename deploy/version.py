@@ -28,6 +28,8 @@ class ServedVersion:
         self.scaled_to: int | None = None
         """How many replicas the autoscaler wants, where it has said so."""
         self.is_draining = False
+        self.starts_gently = False
+        """Whether its minions let others have the cores until they are ready: it comes beside what serves."""
 
     @property
     def label(self) -> str:

@@ -12,7 +12,7 @@ import os
 import re
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -85,10 +85,15 @@ class LocalCpu(ClusterCpu):
             used = self.cpu_s(pid)
             if used is not None:
                 self._last[tier, pid] = max(used, self._last[tier, pid])
-        seconds: dict[str, float] = {}
-        for (tier, _), used in self._last.items():
-            seconds[tier] = seconds.get(tier, 0.0) + used
-        return CpuSample(monotonic(), seconds) if seconds else None
+        return _by_tier(self._last)
+
+
+def _by_tier(used_s: Mapping[tuple[str, Any], float]) -> CpuSample | None:
+    """What all processes of each tier have used until now; None where none is known."""
+    seconds: dict[str, float] = {}
+    for (tier, _), used in used_s.items():
+        seconds[tier] = seconds.get(tier, 0.0) + used
+    return CpuSample(monotonic(), seconds) if seconds else None
 
 
 class MetricsCpu(ClusterCpu):
@@ -116,10 +121,7 @@ class MetricsCpu(ClusterCpu):
                 failed.append(url)
         if failed:
             self.missing = f"{', '.join(failed)} did not answer with {METRIC}; name operations listeners that this machine reaches"
-        seconds: dict[str, float] = {}
-        for (tier, _), used in self._last.items():
-            seconds[tier] = seconds.get(tier, 0.0) + used
-        return CpuSample(monotonic(), seconds) if seconds else None
+        return _by_tier(self._last)
 
     def _targets(self) -> list[tuple[str, str]]:
         """(tier or model, where it answers), each address once."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from crema.cli.main import FAILED, PARTIAL
+from crema.cli.public_api_options import DEFAULT_URL, public_api_options
 
 if TYPE_CHECKING:
     from crema.cli.api import Api, Reply
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 BULK_TRIES = 10
 INTERACTIVE_TRIES = 3
 
@@ -46,24 +46,7 @@ INTERACTIVE_TRIES = 3
     "--in-flight", type=click.IntRange(1, 256), default=8, show_default=True, help="Photos sent at once."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each answer or problem as one line of JSON.")
-@click.option(
-    "--url",
-    help="The cluster's public API. [default: the cluster started from this folder, else "
-    + DEFAULT_URL
-    + "]",
-)
-@click.option(
-    "--cluster",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="The cluster file of the cluster to ask.",
-)
-@click.option(
-    "--key-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="Holds the API key to show. [default: the key in CREMA_API_KEY, if there is one]",
-)
+@public_api_options
 def analyze(
     photos: tuple[Path, ...],
     models: str | None,

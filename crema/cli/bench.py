@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from crema.cli.needs_local import needs_local
 from crema.cli.package_argument import default_cluster, folder_of
 from crema.cli.table import aligned
 
@@ -40,7 +41,7 @@ def bench(package: str, cluster: Path | None, as_json: bool) -> int:
     \b
     Example: crema bench tags@3.1
     """
-    try:
+    with needs_local("bench"):
         from crema.cli.console import Console
         from crema.cli.suggestion import suggest
         from crema.host.manifest import ManifestError, load_manifest
@@ -49,10 +50,6 @@ def bench(package: str, cluster: Path | None, as_json: bool) -> int:
         from deploy.environments import EnvironmentFailed
         from deploy.gpus import DoesNotFit
         from deploy.running_cluster import state_folder_of
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema bench` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
     cluster = cluster or default_cluster()
     folder = folder_of(package, cluster)
     console = Console() if sys.stdout.isatty() and not as_json else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from crema.cli.needs_local import needs_local
 from crema.cli.package_argument import default_cluster, folder_of
 from crema.cli.table import aligned, as_json
 
@@ -37,30 +37,20 @@ def check(package: str, cluster: Path | None, as_document: bool) -> int:
     \b
     Example: crema check tags@3.1
     """
-    try:
+    with needs_local("check"):
         from check.checklist import check_package
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema check` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
-    from crema.cli.console import Console
+    from crema.cli.console import spinner
     from deploy.running_cluster import state_folder_of
 
     cluster = cluster or default_cluster()
     folder = folder_of(package, cluster)
-    console = Console() if sys.stdout.isatty() and not as_document else None
-
-    def progress(text: str) -> None:
-        if console is not None:
-            console.working(text)
-
+    progress = spinner(is_document=as_document)
     try:
         report = check_package(folder, packages=None, on_progress=progress, place=placed)
     except OSError as error:
         raise click.ClickException(f"{folder} cannot be checked: {error}") from None
     finally:
-        if console is not None:
-            console.working(None)
+        progress(None)
     try:
         stored = str(report.store(None if cluster is None else state_folder_of(cluster)))
     except OSError as error:

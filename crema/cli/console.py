@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -62,3 +63,10 @@ class Console:
     def _echo(self, text: str) -> None:
         with contextlib.suppress(OSError):
             click.echo(text)
+
+
+def spinner(*, is_document: bool) -> Callable[[str | None], None]:
+    """`Console.working` on a terminal; elsewhere, and beside a document for programs, what is waited for is not shown."""
+    if is_document or not sys.stdout.isatty():
+        return lambda text: None
+    return Console().working

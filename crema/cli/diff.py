@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,6 +13,7 @@ import click
 
 from crema.cli.answer_table import output_text
 from crema.cli.main import PARTIAL
+from crema.cli.needs_local import needs_local
 from crema.cli.output_place import check_place
 from crema.cli.package_argument import default_cluster, folder_of
 from crema.cli.photos import find_photos
@@ -65,29 +65,20 @@ def diff(
     \b
     Example: crema diff tags@3.1 tags@3.2 samples -o changes.html
     """
-    try:
+    with needs_local("diff"):
         from check.comparison import compare
         from check.failure import StepFailed
         from check.photos import Photos
         from check.trial import Trial
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema diff` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
     from crema.cli.check import placed
-    from crema.cli.console import Console
+    from crema.cli.console import spinner
 
     check_place(html)
     folders = [folder_of(package, cluster or default_cluster()) for package in (before, after)]
     named = find_photos(photos)
     if not named:
         raise click.UsageError("there is no photo in the folders named")
-    console = Console() if sys.stdout.isatty() and not as_document else None
-
-    def progress(text: str | None) -> None:
-        if console is not None:
-            console.working(text)
-
+    progress = spinner(is_document=as_document)
     with (
         tempfile.TemporaryDirectory(prefix="crema-diff-", ignore_cleanup_errors=True) as work,
         Photos() as decoder,

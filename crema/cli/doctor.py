@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from crema.cli.needs_local import needs_local
+
 
 @click.command()
 @click.option(
@@ -29,12 +31,8 @@ def doctor(cluster: Path, as_document: bool) -> int:
 
     from crema.cli.table import aligned, as_json
 
-    try:
+    with needs_local("doctor"):
         from deploy.doctor import examine
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema doctor` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
     findings = list(examine(cluster))
     if as_document:
         click.echo(as_json({"findings": [asdict(finding) for finding in findings]}))

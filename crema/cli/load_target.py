@@ -8,11 +8,11 @@ from typing import Any, Final
 import click
 
 from crema.cli.api import Api, Unreachable
+from crema.cli.public_api_options import DEFAULT_URL
 from deploy.running_cluster import NotRunning, RunningCluster, find_cluster
 from loadtest.cluster_cpu import ClusterCpu, LocalCpu, MetricsCpu, NoCpu
 from loadtest.scenario import Scenario
 
-DEFAULT_URL: Final = "http://127.0.0.1:8000"
 # What every further call of the kind would be answered, too.
 _IN_VAIN: Final = (400, 401, 403, 404, 405, 413, 415, 422, 431)
 

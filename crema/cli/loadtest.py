@@ -9,6 +9,8 @@ import click
 
 from crema.cli.load_options import Duration, Factors, Processes, Size
 from crema.cli.main import FAILED
+from crema.cli.needs_local import needs_local
+from crema.cli.public_api_options import public_api_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,22 +116,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     metavar="N",
     help="Of the whole cluster, for the cost of a million photos.",
 )
-@click.option(
-    "--url",
-    help="The cluster's public API. [default: the cluster started from this folder, else http://127.0.0.1:8000]",
-)
-@click.option("--cluster", type=_FILE, metavar="FILE", help="The cluster file of the cluster to send to.")
+@public_api_options
 @click.option(
     "--operations",
     multiple=True,
     metavar="URL",
     help="An operations listener to read CPU time from, for clusters on other machines; may be given again.",
-)
-@click.option(
-    "--key-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    help="Holds the API key to show. [default: the key in CREMA_API_KEY, if there is one]",
 )
 def loadtest(scenario: Path | None, **options: Any) -> int:
     """Send photos to a cluster when they are due, and report latency, goodput, refusals, and the highest load that held.
@@ -148,15 +140,11 @@ def loadtest(scenario: Path | None, **options: Any) -> int:
         raise click.UsageError("--url and --cluster both say which cluster to send to; give one of them")
     for name in ("json_file", "html_file"):
         _check_folder(options[name])
-    try:
+    with needs_local("loadtest"):
         from crema.cli.load_plan import plan_of
 
         plan = plan_of(scenario, options)
         return _run(plan, _thresholds(options["fail_if"], plan), options)
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema loadtest` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
 
 
 def _check_folder(file: Path | None) -> None:

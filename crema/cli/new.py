@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from crema.cli.needs_local import needs_local
 from crema.cli.package_argument import default_cluster
 from crema.cli.table import aligned, as_json
 
@@ -36,12 +37,8 @@ def new(name: str, kind: str, version: str, packages: Path | None, no_lock: bool
     \b
     Example: crema new sunsets --kind numpy
     """
-    try:
+    with needs_local("new"):
         from check.scaffold import KINDS, ScaffoldRefused, write_scaffold
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema new` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
     chosen = next(each for each in KINDS if each == kind)
     try:
         folder = write_scaffold(packages or _packages_here(), name, version, chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -61,15 +60,10 @@ def model_name(written: str, verb: str) -> str:
 
 def run(cluster: Path | None, verb: str, asked: dict[str, Any], *, as_document: bool) -> int:
     """Run a verb on the running cluster, and tell. Returns the exit code."""
-    from crema.cli.console import Console
+    from crema.cli.console import spinner
     from deploy.running_cluster import NotRunning, Refused, find_cluster
 
-    console = Console() if not as_document and sys.stdout.isatty() else None
-
-    def progress(text: str) -> None:
-        if console is not None:
-            console.working(text)
-
+    progress = spinner(is_document=as_document)
     try:
         done = find_cluster(cluster).run(verb, asked, progress)
     except NotRunning as error:
@@ -77,8 +71,7 @@ def run(cluster: Path | None, verb: str, asked: dict[str, Any], *, as_document: 
     except Refused as error:
         return _refused(str(error), error.detail, asked, as_document)
     finally:
-        if console is not None:
-            console.working(None)
+        progress(None)
     _tell(verb, done, as_document)
     return 0
 

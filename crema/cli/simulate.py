@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from crema.cli.needs_local import needs_local
 from crema.cli.table import aligned
 
 if TYPE_CHECKING:
@@ -59,14 +60,10 @@ def simulate(
     \b
     Example: crema simulate loadtest/scenarios/step.yaml --html step.html
     """
-    try:
+    with needs_local("simulate"):
         from loadtest.simulator.cluster import simulate as run
         from loadtest.simulator.scenario import ScenarioError, read_scenario
         from loadtest.trace import TraceError
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema simulate` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
     chosen = {}
     for each in settings:
         key, sign, value = each.partition("=")

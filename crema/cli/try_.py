@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from crema.cli.answer_table import output_text
 from crema.cli.main import FAILED, PARTIAL
+from crema.cli.needs_local import needs_local
 from crema.cli.package_argument import default_cluster, folder_of
 from crema.cli.photos import find_photos
 from crema.cli.table import aligned, as_json
@@ -60,29 +60,20 @@ def try_(
     \b
     Example: crema try tags@3.1 samples/coffee.jpg -p max_tags=5
     """
-    try:
+    with needs_local("try"):
         from check.failure import StepFailed
         from check.items import ExampleUnusable
         from check.params_given import ParamRefused, params_given
         from check.photos import Photos
         from check.trial import Trial
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema try` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
     from crema.cli.check import placed
-    from crema.cli.console import Console
+    from crema.cli.console import spinner
 
     folder = folder_of(package, cluster or default_cluster())
     named = find_photos(photos)
     if debugs and len(named) != 1:
         raise click.UsageError(f"--pdb takes one photo (got {len(named)})")
-    console = Console() if sys.stdout.isatty() and not as_document else None
-
-    def progress(text: str | None) -> None:
-        if console is not None:
-            console.working(text)
-
+    progress = spinner(is_document=as_document)
     with (
         tempfile.TemporaryDirectory(prefix="crema-try-", ignore_cleanup_errors=True) as work,
         Photos() as decoder,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from crema.cli.needs_local import needs_local
+
 
 @click.command()
 @click.argument("cluster", metavar="[CLUSTER]", required=False, type=click.Path(path_type=Path))
@@ -39,17 +41,13 @@ def up(cluster: Path | None, photos: tuple[Path, ...], log_level: str) -> int:
         raise click.UsageError(
             f"there is no {path} {where}; name the file of your cluster: crema up path/to/cluster.yaml"
         )
-    try:
+    with needs_local("up"):
         from crema.cli.serving import serve
         from crema.host.config import ConfigError, load_cluster, resolve_cluster
         from deploy.ports import PortTaken
         from deploy.running_cluster import state_folder_of
         from deploy.state_folder import AlreadyRunning, StateFolder
         from deploy.supervisor import NothingToServe
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error}\n  `crema up` needs the extra `local`: pip install 'crema[local]'"
-        ) from None
     try:
         resolved = resolve_cluster(load_cluster(path))
     except ConfigError as error:

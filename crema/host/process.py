@@ -13,6 +13,8 @@ import signal
 from contextlib import suppress
 from typing import Final
 
+from crema.session import take_over
+
 _PR_SET_PDEATHSIG: Final = 1
 _M_TRIM_THRESHOLD: Final = -1
 _M_TOP_PAD: Final = -2
@@ -46,11 +48,13 @@ def raise_descriptor_limit() -> None:
 
 
 def die_with_parent(parent_pid: int, signal_number: int = signal.SIGTERM) -> None:
-    """Ask the kernel for `signal_number` when the parent dies, and exit at once if it is already gone.
+    """Ask the kernel for `signal_number` when the parent dies, and exit at once if it is already gone. Until told
+    otherwise this process is as urgent as its parent.
 
     `parent_pid` is the parent's own idea of its pid, handed over by argument: comparing closes the race in
     which the parent dies between the fork and this call. Call it from the main thread.
     """
+    take_over(parent_pid)
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)

@@ -6,16 +6,9 @@ from typing import Any, Final
 
 from crema.host.config import ResolvedVersion
 from deploy.containers.images import PACKAGES, PYTHON, minion_image
+from deploy.kubernetes import pods
 from deploy.kubernetes.names import COORDINATOR, MINION, version_name
 from deploy.kubernetes.network import from_namespace, from_tier, network_policy, to_dns
-from deploy.kubernetes.pods import (
-    CHANNEL_PORT,
-    HTTP_PORT,
-    Container,
-    deployment,
-    disruption_budget,
-    service,
-)
 from deploy.kubernetes.scaling import replicas_wanted, scaled_object
 from deploy.kubernetes.settings import RenderSettings
 
@@ -48,7 +41,7 @@ def minion_objects(version: ResolvedVersion, settings: RenderSettings, *, insecu
         else []
     )
     return [
-        deployment(
+        pods.deployment(
             MINION,
             name,
             _container(version, settings, insecure),
@@ -59,14 +52,14 @@ def minion_objects(version: ResolvedVersion, settings: RenderSettings, *, insecu
             model=manifest.name,
             version=version.version,
         ),
-        service(MINION, name, [("channel", CHANNEL_PORT, "channel")], headless=True),
-        disruption_budget(MINION, name),
+        pods.service(MINION, name, [("channel", pods.CHANNEL_PORT, "channel")], headless=True),
+        pods.disruption_budget(MINION, name),
         network_policy(
             MINION,
             name,
             ingress=[
-                from_tier(COORDINATOR, CHANNEL_PORT),
-                from_namespace(settings.monitoring_namespace, HTTP_PORT),
+                from_tier(COORDINATOR, pods.CHANNEL_PORT),
+                from_namespace(settings.monitoring_namespace, pods.HTTP_PORT),
             ],
             egress=[to_dns()],
         ),
@@ -74,7 +67,7 @@ def minion_objects(version: ResolvedVersion, settings: RenderSettings, *, insecu
     ]
 
 
-def _container(version: ResolvedVersion, settings: RenderSettings, insecure: bool) -> Container:
+def _container(version: ResolvedVersion, settings: RenderSettings, insecure: bool) -> pods.Container:
     manifest = version.manifest
     resources = manifest.resources
     on_gpu = settings.is_on_gpu(version)
@@ -83,18 +76,18 @@ def _container(version: ResolvedVersion, settings: RenderSettings, insecure: boo
     arguments = (
         "--package", f"{PACKAGES}/{manifest.name}/{version.version}",
         "--python", PYTHON,
-        "--channel", f"0.0.0.0:{CHANNEL_PORT}",
-        "--http", f"0.0.0.0:{HTTP_PORT}",
+        "--channel", f"0.0.0.0:{pods.CHANNEL_PORT}",
+        "--http", f"0.0.0.0:{pods.HTTP_PORT}",
         "--device", "cuda:0" if on_gpu else "cpu",
         *(("--insecure",) if insecure else ()),
     )  # fmt: skip
-    return Container(
+    return pods.Container(
         image=minion_image(version, settings),
         arguments=arguments,
-        ports={"channel": CHANNEL_PORT, "http": HTTP_PORT},
+        ports={"channel": pods.CHANNEL_PORT, "http": pods.HTTP_PORT},
         health_port="http",
         ready_path="/readyz",
-        metrics_port=HTTP_PORT,
+        metrics_port=pods.HTTP_PORT,
         cpus=HOST_CPUS + settings.cpus,
         memory_mib=memory_mib,
         # a limit only where somebody said what the model needs: a guess would kill it

@@ -6,16 +6,9 @@ from typing import Any, Final
 
 from crema.host.config import ClusterConfig, Replicas
 from deploy.containers.images import preprocessor_image
+from deploy.kubernetes import pods
 from deploy.kubernetes.names import COORDINATOR, PREPROCESSOR
 from deploy.kubernetes.network import from_namespace, from_tier, network_policy, to_dns, to_fetched
-from deploy.kubernetes.pods import (
-    CHANNEL_PORT,
-    HTTP_PORT,
-    Container,
-    deployment,
-    disruption_budget,
-    service,
-)
 from deploy.kubernetes.scaling import replicas_wanted, scaled_object
 from deploy.kubernetes.settings import RenderSettings
 from deploy.tiers import fetch_arguments
@@ -50,7 +43,7 @@ def preprocessor_objects(config: ClusterConfig, settings: RenderSettings) -> lis
         else []
     )
     return [
-        deployment(
+        pods.deployment(
             PREPROCESSOR,
             name,
             _container(config, settings),
@@ -58,14 +51,14 @@ def preprocessor_objects(config: ClusterConfig, settings: RenderSettings) -> lis
             replicas=None if settings.keda else least,
             starts_within_s=STARTS_WITHIN_S,
         ),
-        service(PREPROCESSOR, name, [("channel", CHANNEL_PORT, "channel")], headless=True),
-        disruption_budget(PREPROCESSOR, name),
+        pods.service(PREPROCESSOR, name, [("channel", pods.CHANNEL_PORT, "channel")], headless=True),
+        pods.disruption_budget(PREPROCESSOR, name),
         network_policy(
             PREPROCESSOR,
             name,
             ingress=[
-                from_tier(COORDINATOR, CHANNEL_PORT),
-                from_namespace(settings.monitoring_namespace, HTTP_PORT),
+                from_tier(COORDINATOR, pods.CHANNEL_PORT),
+                from_namespace(settings.monitoring_namespace, pods.HTTP_PORT),
             ],
             egress=[to_dns(), *to_fetched(config.fetch)],
         ),
@@ -77,24 +70,24 @@ def _limits(replicas: int | Replicas) -> tuple[int, int]:
     return (replicas.min, replicas.max) if isinstance(replicas, Replicas) else (replicas, replicas)
 
 
-def _container(config: ClusterConfig, settings: RenderSettings) -> Container:
+def _container(config: ClusterConfig, settings: RenderSettings) -> pods.Container:
     preprocessor = config.preprocessor
     workers = AUTO_WORKERS if isinstance(preprocessor.workers, str) else preprocessor.workers
     arguments = (
-        "--channel", f"0.0.0.0:{CHANNEL_PORT}",
-        "--http", f"0.0.0.0:{HTTP_PORT}",
+        "--channel", f"0.0.0.0:{pods.CHANNEL_PORT}",
+        "--http", f"0.0.0.0:{pods.HTTP_PORT}",
         "--workers", str(workers),
         *fetch_arguments(config.fetch),
         *(("--formats", ",".join(preprocessor.formats)) if preprocessor.formats else ()),
         *(("--insecure",) if config.insecure else ()),
     )  # fmt: skip
-    return Container(
+    return pods.Container(
         image=preprocessor_image(settings),
         arguments=arguments,
-        ports={"channel": CHANNEL_PORT, "http": HTTP_PORT},
+        ports={"channel": pods.CHANNEL_PORT, "http": pods.HTTP_PORT},
         health_port="http",
         ready_path="/readyz",
-        metrics_port=HTTP_PORT,
+        metrics_port=pods.HTTP_PORT,
         cpus=workers,
         memory_mib=HOST_MIB + DECODER_MIB * workers,
         memory_limit_mib=HOST_MIB * 2 + DECODER_MOST_MIB * workers,

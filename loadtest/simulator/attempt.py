@@ -37,15 +37,18 @@ class Peers:
 
 
 class Call:
-    """One call of an app, from when it was due. `errors` are of hops that are tried a second time (None: the first try is
+    """One call of an app: due at `due_at`, at the coordinator at `came_at`. `errors` are of hops that are tried a second time (None: the first try is
     still out); `failed` are of models that will not answer."""
 
     __slots__ = (
-        "attempts", "deadline", "due_at", "errors", "failed", "is_over", "is_prepared", "lane", "missing", "photo",
+        "attempts", "came_at", "deadline", "due_at", "errors", "failed", "is_over", "is_prepared", "lane", "missing", "photo",
     )  # fmt: skip
 
-    def __init__(self, due_at: float, deadline: float, lane: Lane, photo: Photo, models: int) -> None:
+    def __init__(
+        self, due_at: float, came_at: float, deadline: float, lane: Lane, photo: Photo, models: int
+    ) -> None:
         self.due_at = due_at
+        self.came_at = came_at
         self.deadline = deadline
         self.lane: Lane = lane
         self.photo = photo

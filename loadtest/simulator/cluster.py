@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from time import process_time
+from typing import Any
 
 from crema.names import Lane
 from deploy.autoscaler import Limits
@@ -17,11 +18,13 @@ from loadtest.figures import Kind
 from loadtest.simulator.agenda import Agenda
 from loadtest.simulator.attempt import PREPROCESS, Call, Photo
 from loadtest.simulator.coordinator import Coordinator, Front
+from loadtest.simulator.cores import Cores, Thread
 from loadtest.simulator.fleet import Fleet
 from loadtest.simulator.ledger import Ledger
 from loadtest.simulator.machine import Machine, Seen
 from loadtest.simulator.minion import Batches, Minion
-from loadtest.simulator.preprocessor import Cores, Preprocessor
+from loadtest.simulator.one_machine_setting import Process
+from loadtest.simulator.preprocessor import Decoders, Preprocessor
 from loadtest.simulator.result import Cost, FleetResult, Result
 from loadtest.simulator.scenario import (
     PREPROCESSOR,
@@ -61,7 +64,11 @@ class Cluster:
         self._photos = Photos(
             [(kind.share, _photo(kind)) for kind in scenario.photos], self._chance("photos")
         )
-        outside_s = scenario.network.client_ms / 1000
+        self._cores = None if scenario.one_machine is None else Cores(scenario.one_machine.cores)
+        self._caller = self._thread("caller")
+        self._caller_s = scenario.network.client_ms / 1000
+        # a caller that shares the cores is simulated, and not only added
+        outside_s = self._caller_s if self._caller is None else 0.0
         self.ledger = Ledger(
             scenario.slo_ms / 1000,
             begin=scenario.warm_up_s / lapse,
@@ -84,7 +91,14 @@ class Cluster:
         # a model's promise stands for the time of its answers until one has been seen
         expected_ms = [self.models[name].slo_s * 1000 for name in names] + [_EXPECTED_PREPROCESS_MS]
         self.coordinators = [
-            Coordinator(self.agenda, front, expected_ms, self._chance(f"coordinator {n}"), self._ended)
+            Coordinator(
+                self.agenda,
+                front,
+                expected_ms,
+                self._chance(f"coordinator {n}"),
+                self._ended if self._caller is None else self._answered,
+                self._thread("coordinator"),
+            )
             for n in range(scenario.coordinator.processes)
         ]
         self.fleets = [
@@ -99,6 +113,17 @@ class Cluster:
     def _chance(self, what: str) -> random.Random:
         return random.Random(f"{self._scenario.seed} {what}")
 
+    def _threads(self, process: Process) -> Callable[[], Thread] | None:
+        """What gives a process a thread of its own; None where each has its cores for itself."""
+        shared = self._scenario.one_machine
+        if shared is None or self._cores is None:
+            return None
+        return partial(Thread, self.agenda, self._cores, shared.work(process))
+
+    def _thread(self, process: Process) -> Thread | None:
+        threads = self._threads(process)
+        return threads and threads()
+
     def _scattered(self, scatter: float, what: str) -> Callable[[], float] | None:
         if not scatter:
             return None
@@ -108,15 +133,26 @@ class Cluster:
     def _minion(self, name: str, number: int, seen: Seen) -> Machine:
         model, hop_s = self.models[name], self._scenario.network.minion_ms / 1000
         scattered = self._scattered(model.scatter, f"{name} {number}")
-        return Minion(self.agenda, number, seen, hop_s, model, self.batches[name], scattered)
+        batches, host, worker = self.batches[name], self._thread("host"), self._thread("worker")
+        return Minion(self.agenda, number, seen, hop_s, model, batches, scattered, host, worker)
 
     def _preprocessor(self, number: int, seen: Seen) -> Machine:
         setting = self._scenario.preprocessor
         hop_s = self._scenario.network.preprocessor_ms / 1000
-        cores = Cores(setting.cores, setting.places or PLACES_PER_CORE * setting.cores)
+        shared = self._scenario.one_machine
+        decoders = Decoders(
+            setting.cores,
+            setting.places or PLACES_PER_CORE * setting.cores,
+            after=shared.decoder_photos if shared else 0,
+            start_s=shared.decoder_start_ms / 1000 if shared else 0.0,
+            served=shared.decoder_served if shared else 0,
+        )
         ms_per_unit = self._photos.mean_decode_s * 1000 / self._photos.mean_work
         scattered = self._scattered(setting.scatter, f"preprocessor {number}")
-        return Preprocessor(self.agenda, number, seen, hop_s, cores, ms_per_unit, scattered)
+        host = self._thread("preprocessor")
+        return Preprocessor(
+            self.agenda, number, seen, hop_s, decoders, ms_per_unit, scattered, host, self._threads("decoder")
+        )
 
     def _fleet(
         self, name: str, index: int, setting: TierSetting, build: Callable[[int, Seen], Machine]
@@ -166,7 +202,22 @@ class Cluster:
         coordinators = self.coordinators
         self._turn = (self._turn + 1) % len(coordinators)
         deadline_s = self._deadline_s if lane == "interactive" else _BULK_DEADLINE_S
-        coordinators[self._turn].arrive(lane, self._photos.next(), deadline_s)
+        coordinator, photo, now = coordinators[self._turn], self._photos.next(), self.agenda.now
+        if self._caller is None or coordinator.thread is None:
+            coordinator.arrive(lane, photo, deadline_s, now)
+        else:
+            self._caller.do(self._send, coordinator, lane, photo, deadline_s, now)
+
+    def _send(self, coordinator: Coordinator, *what: Any) -> None:
+        """A caller that shares the cores sends a call."""
+        thread = coordinator.thread
+        assert thread is not None
+        self.agenda.at(self.agenda.now + self._caller_s / 2, thread.do, coordinator.arrive, *what)
+
+    def _answered(self, *how: Any) -> None:
+        """It is answered."""
+        assert self._caller is not None
+        self.agenda.at(self.agenda.now + self._caller_s / 2, self._caller.do, self._ended, *how)
 
     def _ended(self, call: Call, kind: Kind, code: str) -> None:
         self.ledger.end(self.agenda.now, call, kind, code)

@@ -22,6 +22,7 @@ from crema.names import LANES, Lane
 from loadtest.figures import Kind
 from loadtest.simulator.agenda import Agenda
 from loadtest.simulator.attempt import PREPROCESS, Attempt, Call, Peers, Photo
+from loadtest.simulator.cores import Thread
 from loadtest.simulator.machine import Machine
 
 _FULL: Final = CremaError("overloaded", "the coordinator is full")
@@ -44,12 +45,20 @@ class Front:
 
 
 class Coordinator:
-    """One process. `ended` is told once of every call that `arrive` was given."""
+    """One process. `ended` is told once of every call that `arrive` was given. Where it shares its cores, `thread` is its
+    own, and each message costs what that says."""
 
     def __init__(
-        self, agenda: Agenda, front: Front, expected_ms: Sequence[float], chance: random.Random, ended: Ended
+        self,
+        agenda: Agenda,
+        front: Front,
+        expected_ms: Sequence[float],
+        chance: random.Random,
+        ended: Ended,
+        thread: Thread | None = None,
     ) -> None:
         """`expected_ms` stands for an unknown answer's time: per model, and last of the preprocessors."""
+        self.thread = thread
         self.tries = SecondTries()
         self.attempts = 0
         """Requests that were sent to machines."""
@@ -100,10 +109,10 @@ class Coordinator:
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
-    def arrive(self, lane: Lane, photo: Photo, deadline_s: float) -> None:
-        """A call is due now."""
+    def arrive(self, lane: Lane, photo: Photo, deadline_s: float, due_at: float) -> None:
+        """A call that was due at `due_at` is here."""
         now = self._agenda.now
-        call = Call(now, now + deadline_s, lane, photo, self._models)
+        call = Call(due_at, now, now + deadline_s, lane, photo, self._models)
         if self._gate.is_full():
             call.is_over = True
             self._ended(call, "refused", _FULL.code)
@@ -113,7 +122,7 @@ class Coordinator:
         open_calls.append(call)
         if len(open_calls) == 1:
             self._agenda.at(call.deadline, self._expire, lane)
-        if self._front.cpu_s:
+        if self.thread is None and self._front.cpu_s:
             self._free_at = max(now, self._free_at) + self._front.cpu_s
             self._agenda.at(self._free_at, self._start, call)
         else:
@@ -154,7 +163,7 @@ class Coordinator:
         replica.sent(now)
         self.attempts += 1
         call.attempts.append(attempt)
-        self._agenda.at(now + machine.hop_s, machine.receive, attempt)
+        self._agenda.at(now + machine.hop_s, machine.arrive, attempt)
         return True
 
     # -- answers -------------------------------------------------------------------------------------------------------
@@ -335,7 +344,7 @@ class Coordinator:
                     self.tries.ended["discarded"] += 1
                 self._give_up(attempt)
         call.attempts.clear()
-        self._gate.leave(self._agenda.now - call.due_at)
+        self._gate.leave(self._agenda.now - call.came_at)
         kind, code = verdict(call, self._models, self._front.needs_all)
         self._ended(call, kind, code)
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from loadtest.simulator.agenda import Agenda
+from loadtest.simulator.agenda import Action, Agenda
 from loadtest.simulator.attempt import Attempt
+from loadtest.simulator.cores import Thread
+
+if TYPE_CHECKING:
+    from loadtest.simulator.coordinator import Coordinator
 
 State = Literal["starting", "ready", "draining", "dead", "gone"]
 
@@ -26,10 +30,11 @@ class Seen:
 
 class Machine:
     """One machine with one replica on it, `hop_s` seconds away from its coordinators. It began and ended at seconds of the
-    day."""
+    day. Where it shares its cores, `thread` is that of its front process."""
 
     __slots__ = (
         "agenda",
+        "arrive",
         "began_at",
         "ended_at",
         "hop_s",
@@ -38,14 +43,18 @@ class Machine:
         "number",
         "seen",
         "state",
+        "thread",
         "unanswered",
     )
 
-    def __init__(self, agenda: Agenda, number: int, seen: Seen, hop_s: float) -> None:
+    def __init__(self, agenda: Agenda, number: int, seen: Seen, hop_s: float, thread: Thread | None) -> None:
         self.agenda = agenda
         self.number = number
         self.seen = seen
         self.hop_s = hop_s
+        self.thread = thread
+        self.arrive: Action = self.receive if thread is None else self._hear
+        """What happens when a request has crossed the network."""
         self.state: State = "starting"
         self.began_at = agenda.day_s
         self.ended_at = math.inf
@@ -99,7 +108,20 @@ class Machine:
         if self.is_silent:
             self.unanswered.append(attempt)
         else:
-            self.agenda.at(self.agenda.now + self.hop_s, attempt.coordinator.lost, attempt)
+            self.tell(attempt.coordinator, attempt.coordinator.lost, attempt)
+
+    def tell(self, coordinator: Coordinator, action: Action, *args: Any) -> None:
+        """Answer: `action` of the coordinator is called with `args` once it has heard it."""
+        agenda, thread = self.agenda, coordinator.thread
+        when = agenda.now + self.hop_s
+        if thread is None:
+            agenda.at(when, action, *args)
+        else:
+            agenda.at(when, thread.do, action, *args)
+
+    def _hear(self, attempt: Attempt) -> None:
+        assert self.thread is not None
+        self.thread.do(self.receive, attempt)
 
     def _let_go(self) -> None:
         if self.state == "draining" and not self.pending:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from loadtest.simulator.agenda import Agenda
 from loadtest.simulator.attempt import Attempt
+from loadtest.simulator.cores import Thread
 from loadtest.simulator.machine import Machine, Seen
 from minion.batcher import Batcher
 from minion.cost_curve import CostCurve
@@ -63,11 +64,12 @@ class Batches:
 
 
 class Minion(Machine):
-    """One replica of `model`. `scattered` gives a factor around 1 by which a batch takes longer than its curve says."""
+    """One replica of `model`. `scattered` gives a factor around 1 by which a batch takes longer than its curve says. Where
+    it shares its cores, `thread` is its host's, and its worker has a thread, too."""
 
     __slots__ = (
         "_at_worker", "_batcher", "_batches", "_curve", "_freed_at", "_gate", "_in_flight", "_is_handing", "_load_time",
-        "_model", "_pump_number", "_scattered",
+        "_model", "_pump_number", "_scattered", "_worker",
     )  # fmt: skip
 
     def __init__(
@@ -79,8 +81,11 @@ class Minion(Machine):
         model: Model,
         batches: Batches,
         scattered: Callable[[], float] | None,
+        thread: Thread | None = None,
+        worker: Thread | None = None,
     ) -> None:
-        super().__init__(agenda, number, seen, hop_s)
+        super().__init__(agenda, number, seen, hop_s, thread)
+        self._worker = worker
         self._model = model
         self._batches = batches
         self._scattered = scattered
@@ -123,8 +128,8 @@ class Minion(Machine):
                 self.seen.refused += 1
             code = "not_ready" if refusal.reason == "draining" else "overloaded"
             after_ms = refusal.retry_after_s * 1000
-            self.agenda.at(
-                now + self.hop_s, attempt.coordinator.refused, attempt, self._load(now), code, after_ms
+            self.tell(
+                attempt.coordinator, attempt.coordinator.refused, attempt, self._load(now), code, after_ms
             )
             return
         if lane == "interactive":
@@ -204,7 +209,13 @@ class Minion(Machine):
     def _reach_worker(self, batch: list[Attempt]) -> None:
         self._at_worker.append(batch)
         if len(self._at_worker) == 1:
+            self._take_up(batch)
+
+    def _take_up(self, batch: list[Attempt]) -> None:
+        if self._worker is None:
             self._begin(batch)
+        else:
+            self._worker.do(self._begin, batch)
 
     def _begin(self, batch: list[Attempt]) -> None:
         now = self.agenda.now
@@ -220,15 +231,29 @@ class Minion(Machine):
             busy_s = self._model.seconds[len(batch)]
             if self._scattered is not None:
                 busy_s *= self._scattered()
-        self.agenda.at(now + busy_s, self._finish, busy_s, waited_s, now)
+        if self._worker is None:
+            self.agenda.at(now + busy_s, self._worked, busy_s, waited_s, now)
+        else:
+            self.agenda.at(now + busy_s, self._worker.do, self._wake, waited_s, now)
 
-    def _finish(self, busy_s: float, waited_s: float, began: float) -> None:
+    def _wake(self, waited_s: float, began: float) -> None:
+        # what it waited for a core is part of what the batch took
+        self._worked(self.agenda.now - began, waited_s, began)
+
+    def _worked(self, busy_s: float, waited_s: float, began: float) -> None:
         if self.state == "dead":
             return
-        now, batch = self.agenda.now, self._at_worker.popleft()
-        self._freed_at = now
+        batch = self._at_worker.popleft()
+        self._freed_at = self.agenda.now
         if self._at_worker:
-            self._begin(self._at_worker[0])
+            self._take_up(self._at_worker[0])
+        if self.thread is None:
+            self._finish(batch, busy_s, waited_s, began)
+        else:
+            self.thread.do_all(len(batch), self._finish, batch, busy_s, waited_s, began)
+
+    def _finish(self, batch: list[Attempt], busy_s: float, waited_s: float, began: float) -> None:
+        now = self.agenda.now
         cost_s = self._in_flight.ended(now, busy_s, waited_s)
         size = len(batch)
         if size:
@@ -253,7 +278,11 @@ class Minion(Machine):
             whose.setdefault(each.coordinator, []).append(each)
         for attempts in whose.values():
             coordinator = attempts[0].coordinator
-            self.agenda.at(now + self.hop_s, coordinator.inferred, attempts, load, began, cost_s, size)
+            if coordinator.thread is None:
+                self.agenda.at(now + self.hop_s, coordinator.inferred, attempts, load, began, cost_s, size)
+                continue
+            for each in attempts:
+                self.tell(coordinator, coordinator.inferred, (each,), load, began, cost_s, size)
 
     def _expire(self, attempts: Iterable[Attempt]) -> None:
         for each in attempts:

@@ -1,5 +1,5 @@
 """A preprocessor in the simulation: the live gate, queue, prices and predictions in front of cores that take the time that
-a photo says. Not simulated: decoders that crash or are recycled, images by URL.
+a photo says. Not simulated: decoders that crash, images by URL.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final
 
 from loadtest.simulator.agenda import Agenda
 from loadtest.simulator.attempt import Attempt
+from loadtest.simulator.cores import Thread
 from loadtest.simulator.machine import Machine, Seen
 from preprocessor.busy_share import BusyShare
 from preprocessor.cost import DecodeCost
@@ -23,17 +24,24 @@ _DRAINING_RETRY_MS: Final = 500.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cores:
-    """Decode processes of one preprocessor, one per core, and the places of its gate."""
+class Decoders:
+    """Decode processes of one preprocessor, one per core, and the places of its gate. Where cores are shared, each is
+    replaced `after` photos (0: never), of which it had `served` before, and the start of another takes `start_s` of a core."""
 
     count: int
     places: int
+    after: int = 0
+    start_s: float = 0.0
+    served: int = 0
 
 
 class Preprocessor(Machine):
-    """One replica. `scattered` gives a factor around 1 by which a decode takes longer than its photo says."""
+    """One replica. `scattered` gives a factor around 1 by which a decode takes longer than its photo says. Where it shares
+    its cores, `thread` is the host's, and `decoder` gives one to each decode process."""
 
-    __slots__ = ("_busy_share", "_cores", "_cost", "_gate", "_running", "_scattered", "_waiting")
+    __slots__ = (
+        "_busy_share", "_cost", "_decoder", "_decoders", "_gate", "_idle", "_running", "_scattered", "_served", "_waiting",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -41,19 +49,24 @@ class Preprocessor(Machine):
         number: int,
         seen: Seen,
         hop_s: float,
-        cores: Cores,
+        decoders: Decoders,
         ms_per_unit: float,
         scattered: Callable[[], float] | None,
+        thread: Thread | None = None,
+        decoder: Callable[[], Thread] | None = None,
     ) -> None:
-        super().__init__(agenda, number, seen, hop_s)
-        self._cores = cores
+        super().__init__(agenda, number, seen, hop_s, thread)
+        self._decoders = decoders
         self._cost = DecodeCost()
         self._cost.ms_per_unit = ms_per_unit
-        self._gate = Gate(cores.places, cores.count, self._cost)
+        self._gate = Gate(decoders.places, decoders.count, self._cost)
         self._waiting: Waiting[Attempt] = Waiting()
         self._running: dict[Attempt, None] = {}
-        self._busy_share = BusyShare(cores.count, agenda.day_s)
+        self._busy_share = BusyShare(decoders.count, agenda.day_s)
         self._scattered = scattered
+        self._decoder = decoder
+        self._idle = [decoder() for _ in range(decoders.count)] if decoder is not None else []
+        self._served = decoders.served
 
     @property
     def pending(self) -> int:
@@ -115,16 +128,15 @@ class Preprocessor(Machine):
         return [*self._running, *self._waiting]
 
     def _refuse(self, attempt: Attempt, code: str, after_ms: float) -> None:
-        now = self.agenda.now
-        load = self._load(now, attempt)
-        self.agenda.at(now + self.hop_s, attempt.coordinator.refused, attempt, load, code, after_ms)
+        load = self._load(self.agenda.now, attempt)
+        self.tell(attempt.coordinator, attempt.coordinator.refused, attempt, load, code, after_ms)
 
     def _ahead(self, now: float, attempt: Attempt) -> Ahead:
-        if len(self._running) < self._cores.count and not self._waiting:
+        if len(self._running) < self._decoders.count and not self._waiting:
             # with a decoder free nobody is refused, and so nobody asks when all will be drained
             return _NOTHING
         running = [(each.work, each.started_at) for each in self._running]
-        return ahead_of(self._waiting, running, self._cores.count, self._cost, now, attempt.lane)
+        return ahead_of(self._waiting, running, self._decoders.count, self._cost, now, attempt.lane)
 
     def _load(self, now: float, attempt: Attempt) -> dict[str, float]:
         gate = self._gate
@@ -137,13 +149,12 @@ class Preprocessor(Machine):
     # -- decodes -------------------------------------------------------------------------------------------------------
 
     def _dispatch(self, now: float) -> None:
-        while self._waiting and len(self._running) < self._cores.count:
+        while self._waiting and len(self._running) < self._decoders.count:
             attempt, expired = self._waiting.take(now)
             for late in expired:
                 late.holds = False
                 late.permit.leave()
-                load = self._load(now, late)
-                self.agenda.at(now + self.hop_s, late.coordinator.expired, late, load)
+                self.tell(late.coordinator, late.coordinator.expired, late, self._load(now, late))
             if attempt is None:
                 break
             attempt.started_at = now
@@ -151,8 +162,20 @@ class Preprocessor(Machine):
             seconds = attempt.decode_s
             if self._scattered is not None:
                 seconds *= self._scattered()
-            self.agenda.at(now + seconds, self._decoded, attempt)
+            if self.thread is None:
+                self.agenda.at(now + seconds, self._decoded, attempt)
+            else:
+                decoder = self._idle.pop()
+                decoder.work(seconds, self.thread.do, self._done, attempt, decoder)
         self._busy_share.change(len(self._running), self.agenda.day_s)
+
+    def _done(self, attempt: Attempt, decoder: Thread) -> None:
+        self._idle.append(decoder)
+        self._decoded(attempt)
+        self._served += 1
+        if self._decoder is not None and self._decoders.after and not self._served % self._decoders.after:
+            # the successor starts while this one works on
+            self._decoder().work(self._decoders.start_s, _started)
 
     def _decoded(self, attempt: Attempt) -> None:
         if self.state == "dead":
@@ -164,6 +187,9 @@ class Preprocessor(Machine):
         if attempt.holds:
             attempt.holds = False
             attempt.permit.leave()
-            load = self._load(now, attempt)
-            self.agenda.at(now + self.hop_s, attempt.coordinator.prepared, attempt, load)
+            self.tell(attempt.coordinator, attempt.coordinator.prepared, attempt, self._load(now, attempt))
         self._let_go()
+
+
+def _started() -> None:
+    """It takes the other one's place."""

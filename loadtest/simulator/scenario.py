@@ -20,12 +20,9 @@ from crema.host.manifest_parts import AsTuple
 from crema.host.mistakes import Strict, read_model, refuse
 from crema.host.yaml_source import Mistake, SourceError, YamlSource
 from loadtest.simulator.curve_source import CurveMissing, CurveSource
-
-Seconds = Annotated[float, Field(ge=0, le=31 * 86400)]
-Ms = Annotated[float, Field(ge=0, le=600_000)]
-PositiveMs = Annotated[float, Field(gt=0, le=600_000)]
-Rate = Annotated[float, Field(gt=0, le=1_000_000)]
-Scatter = Annotated[float, Field(ge=0, le=1)]
+from loadtest.simulator.one_machine_setting import OneMachineSetting
+from loadtest.simulator.quantities import Ms, PositiveMs, Scatter, Seconds
+from loadtest.simulator.traffic_setting import TrafficSetting
 
 _HINTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -52,6 +49,8 @@ _HINTS: Final[Mapping[str, str]] = MappingProxyType(
         "preprocessor": "preprocessor: {replicas: 1, cores: 4}",
         "preprocessor.replicas": "replicas: 1, or replicas: {min: 1, max: 4}",
         "preprocessor.cores": "cores: 4",
+        "one_machine": "one_machine: {cores: 2, coordinator: {message_ms: 0.1, wake_ms: 0.1}}",
+        "one_machine.cores": "cores: 2",
         "machines": "machines: {gpu: {price_per_hour: 0.8}}",
         "machines.*": "gpu: {price_per_hour: 0.8}",
         "machines.*.price_per_hour": "price_per_hour: 0.8",
@@ -77,53 +76,6 @@ def _replicas(written: object) -> object:
     if not isinstance(written, (dict, Replicas)):
         raise refuse("must be a whole number or {min: …, max: …}")
     return written
-
-
-class WaveSetting(Strict):
-    """The rate swings between `low_per_s` and `rate_per_s`."""
-
-    low_per_s: float = Field(ge=0, le=1_000_000)
-    period_s: float = Field(default=86400, gt=0, le=31 * 86400)
-    peak_at_s: Seconds | None = None
-    """When the rate is highest; absent: after half a period."""
-
-
-class StepSetting(Strict):
-    """From `at_s` on it is `rate_per_s`."""
-
-    at_s: Seconds
-    rate_per_s: float = Field(ge=0, le=1_000_000)
-
-
-class TrafficSetting(Strict):
-    """When calls are due: at a rate, along a wave, in steps, or as recorded in a file."""
-
-    shape: Literal["poisson", "constant", "bursts"] = "poisson"
-    rate_per_s: Rate | None = None
-    wave: WaveSetting | None = None
-    steps: Annotated[tuple[StepSetting, ...], AsTuple] = ()
-    file: str | None = Field(default=None, min_length=1)
-    """A recorded trace: one time in seconds per line, ascending."""
-    bulk_per_s: float = Field(default=0, ge=0, le=1_000_000)
-    """Calls of the bulk lane, Poisson, beside the others."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> TrafficSetting:
-        given = [name for name in ("rate_per_s", "steps", "file") if getattr(self, name)]
-        if len(given) != 1:
-            raise refuse("must have exactly one of rate_per_s, steps and file", show=False)
-        if self.wave is not None and self.rate_per_s is None:
-            raise refuse("must have a rate_per_s, which is the wave's highest", at="wave", show=False)
-        if self.wave is not None and self.rate_per_s is not None and self.wave.low_per_s > self.rate_per_s:
-            raise refuse(f"low_per_s must be at most rate_per_s, {self.rate_per_s:g}", at="wave", show=False)
-        if self.shape == "bursts" and (self.wave is not None or self.rate_per_s is None):
-            raise refuse("bursts go with a constant rate_per_s only", at="shape")
-        times = [step.at_s for step in self.steps]
-        if times != sorted(set(times)):
-            raise refuse("must ascend in at_s", at="steps", show=False)
-        if self.steps and not any(step.rate_per_s for step in self.steps):
-            raise refuse("must have a rate above 0", at="steps", show=False)
-        return self
 
 
 class PhotoSetting(Strict):
@@ -274,6 +226,7 @@ class Scenario(Strict):
     coordinator: CoordinatorSetting = Field(default_factory=CoordinatorSetting)
     preprocessor: PreprocessorSetting = Field(default_factory=PreprocessorSetting)
     models: dict[str, ModelSetting] = Field(min_length=1)
+    one_machine: OneMachineSetting | None = None
     machines: dict[str, MachineSetting] = Field(default_factory=dict)
     autoscaler: AutoscalerSetting | None = None
     losses: Annotated[tuple[LossSetting, ...], AsTuple] = ()
@@ -292,6 +245,13 @@ class Scenario(Strict):
                 "must be 1 where machines are lost or calls come from a file: a deadline has one speed only"
             )
             raise refuse(what, at="time_lapse", hint="time_lapse: 1")
+        return self
+
+    @model_validator(mode="after")
+    def _one_machine_is_there_as_a_whole(self) -> Scenario:
+        if self.one_machine is not None and self.losses:
+            what = "must not be given where all run on one_machine: it is there as a whole, or not"
+            raise refuse(what, at="losses", show=False, hint="remove losses, or one_machine")
         return self
 
 

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from envs.uv import find_uv, sources
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.cluster]
 
@@ -131,22 +131,20 @@ class Reader:
             )
 
     def _waits(self) -> None:
-        give_up_at = time.monotonic() + LIMIT_S
-        while time.monotonic() < give_up_at:
-            done = subprocess.run(
-                ["crema", "status", "--json"],
-                cwd=self.folder,
-                env=self.environment,
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode == 0:
-                states = {process["state"] for process in json.loads(done.stdout)["processes"]}
-                if states == {"ready"}:
-                    return
-            assert self.background[-1].poll() is None
-            time.sleep(0.2)
-        pytest.fail("the cluster was not ready in time")
+        wait_until(self._is_ready, "the cluster to be ready", LIMIT_S)
+
+    def _is_ready(self) -> bool:
+        assert self.background[-1].poll() is None, "the cluster has ended"
+        done = subprocess.run(
+            ["crema", "status", "--json"],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            return False
+        return {process["state"] for process in json.loads(done.stdout)["processes"]} == {"ready"}
 
 
 def is_shown(wanted: list[str], words: list[str]) -> bool:

@@ -20,12 +20,14 @@ import secrets
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 import yaml
+
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crema-tests" / "containers"
@@ -233,13 +235,7 @@ def containers(folder: Path) -> Iterator[Podman]:
     """A network of its own, with the base image there; nothing is left of it but the cache."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
-        deadline = time.monotonic() + OTHERS_S
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            assert time.monotonic() < deadline, f"other tests held {CACHE} for {OTHERS_S:.0f} s"
-            time.sleep(0.5)
+        wait_until(lambda: _is_locked(lock), f"{CACHE}, which other tests hold", OTHERS_S)
         podman = Podman(folder)
         podman.clear()
         podman.forget_old_layers()
@@ -279,6 +275,12 @@ def playable(
     return target
 
 
+def _is_locked(lock: TextIO) -> bool:
+    """Whether it is ours now: BlockingIOError, which `wait` takes for no, says that it is another's."""
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return True
+
+
 def crema(*arguments: str) -> str:
     """Run a verb; returns what it printed."""
     done = subprocess.run(
@@ -287,20 +289,6 @@ def crema(*arguments: str) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def wait(
-    condition: Callable[[], bool], what: str, story: Callable[[], str], patience_s: float = 40.0
-) -> None:
-    """Until the condition holds. One that cannot be asked yet does not."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        with contextlib.suppress(OSError):
-            if condition():
-                return
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {patience_s:.0f} s for {what}\n{story()}")
-        time.sleep(0.1)
 
 
 def lock_of(names: tuple[str, ...]) -> str:

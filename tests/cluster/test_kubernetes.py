@@ -28,10 +28,10 @@ from tests.cluster.podman import (
     lock_of,
     playable,
     require_tools,
-    wait,
 )
 from tests.cluster.steady_load import SteadyLoad
 from tests.cluster.toy_packages import write_package
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ class Site:
         return bool(body["versions"][0]["ready"] == len(REPLICAS))
 
     def wait_all_ready(self) -> None:
-        wait(self.are_all_ready, "both replicas to be ready", self.podman.story)
+        wait_until(self.are_all_ready, "both replicas to be ready", 40.0, self.podman.story)
 
 
 def call(request: urllib.request.Request) -> tuple[int, Any]:
@@ -142,9 +142,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         podman.play(coordinator, alias="coordinator", config=manifests / "configuration.yaml")
         address = podman.address("coordinator-pod-0")
         found = Site(podman, folder, f"http://{address}:8000", f"http://{address}:8001", key)
-        wait(
+        wait_until(
             lambda: found.get(f"{found.operations_url}/servez")[0] == 200,
             "the coordinator to serve",
+            40.0,
             podman.story,
         )
         found.wait_all_ready()

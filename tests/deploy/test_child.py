@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.child import Child, Command
+from crema.session import niceness
+from deploy.child import GENTLY, Child, Command
 from deploy.health import Health
 from deploy.log_file import LogFile
 
@@ -105,6 +106,25 @@ async def test_an_announced_process_has_pid_ports_and_health(start: Start) -> No
     await until(lambda: child.is_ready)
     assert child.pid is not None
     assert (child.ports, child.state, child.problem) == ({"http": 7}, "ready", None)
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel has no groups of sessions")
+async def test_a_process_that_starts_gently_lets_others_have_the_cores_until_it_is_ready(
+    start: Start,
+) -> None:
+    is_told = asyncio.Event()
+
+    async def told(child: Child) -> None:
+        await is_told.wait()
+        child.report(Health(True, "ready"))
+
+    child = start(OBEDIENT, told, starts_gently=True)
+    await until(lambda: bool(child.ports))
+    assert child.pid is not None
+    assert niceness(child.pid) == GENTLY
+    is_told.set()
+    await until(lambda: child.is_ready)
+    assert niceness(child.pid) == 0
 
 
 async def test_a_killed_process_that_was_ready_is_started_again_at_once(start: Start) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.environments import PYTHON_VARIABLE
-from deploy.handover import Handover, Handovers
+from deploy.handover import NICENESS, Handover, Handovers
 
 DIGEST = "d" * 64
 FAILED = {
@@ -56,6 +56,21 @@ async def test_the_check_is_told_the_package_and_the_cluster(tmp_path: Path) -> 
     program = "import sys; sys.exit(' '.join(sys.argv[1:]))"
     handover, _ = await checked(tmp_path, program)
     assert handover.problem == f"{tmp_path}/toy/1.0 --json --cluster {tmp_path}/cluster.yaml"
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel has no groups of sessions")
+async def test_a_check_lets_those_who_serve_have_the_cores(tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+for _ in range(10_000_000):
+    said = Path("/proc/self/autogroup").read_text().split()[-1]
+    if said != "0":
+        break
+sys.exit(said)
+"""
+    handover, _ = await checked(tmp_path, program)
+    assert handover.problem == str(NICENESS)
 
 
 async def test_the_first_failed_step_is_the_reason_and_its_traceback_stands_under_it(tmp_path: Path) -> None:

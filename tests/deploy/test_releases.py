@@ -12,7 +12,7 @@ import pytest
 
 from crema.host.packages import PackageFolder
 from crema.names import parse_version
-from deploy import releases
+from deploy import releases, version_starts
 from deploy.canary_rule import Decision
 from deploy.pointers import ReleaseRefused
 from deploy.refusals import NotServed
@@ -74,7 +74,7 @@ class Verbs:
 
 @pytest.fixture
 async def verbs(site: Site, monkeypatch: pytest.MonkeyPatch) -> Verbs:
-    monkeypatch.setattr(releases, "ENDED_S", 0.5)
+    monkeypatch.setattr(version_starts, "ENDED_S", 0.5)
     await site.serving("releases: {watch: false}\n")
     return with_linger(site, 0.0)
 

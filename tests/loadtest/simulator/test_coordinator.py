@@ -20,7 +20,7 @@ def test_the_verdict_is_merge_s(codes: tuple[str | None, ...], needs_all: bool) 
     errors = [None if code is None else CremaError(code, "", retry_after_ms=1) for code in codes]
     parts = [Part(str(index), "m", "1.0", needs_all, {}, {}, error) for index, error in enumerate(errors)]
     merged = merge("id", parts, None, {})
-    call = Call(0.0, 1.0, "interactive", Photo(1.0, 1, 0.001), 3)
+    call = Call(0.0, 0.0, 1.0, "interactive", Photo(1.0, 1, 0.001), 3)
     call.is_prepared = True
     call.failed = [error for error in errors if error is not None]
     kind, code = verdict(call, 3, needs_all)
