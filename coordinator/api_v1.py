@@ -18,7 +18,7 @@ from aiohttp import web
 from coordinator.answers import tenth
 from coordinator.body import BATCH, ONE_IMAGE, Limits, Watch, read_body
 from coordinator.call import Call, Image, read_batch, read_call
-from coordinator.fanout import Fanout, Ways
+from coordinator.fanout import Fanout
 from coordinator.gate import Gate
 from coordinator.image_url import ImageUrl
 from coordinator.media import Way
@@ -29,6 +29,7 @@ from coordinator.plan import Plan, Planner, Query
 from coordinator.rights import Rights
 from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
+from coordinator.ways import Ways
 from crema.errors import CremaError, problem, retry_after_seconds
 from crema.host.channel import Buffer
 from crema.host.service import SEGMENT, SERVER, Route, problem_response

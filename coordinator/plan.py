@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from coordinator.canary import NOBODY, pick, point_of
 from coordinator.directory import Directory, Served
+from coordinator.layout import Layouts
 from coordinator.options import CallOptions, Entry, OnError, Options, combine, options_of_query
 from coordinator.violations import Path, Violations, shown
 from crema.errors import CremaError
@@ -64,6 +65,8 @@ class Plan:
     lane: Lane
     on_error: OnError
     has_canaries: bool = False
+    layouts: Layouts = field(default_factory=Layouts, compare=False, repr=False)
+    """What all its calls send alike."""
     _variants: dict[tuple[int, ...], Plan] = field(default_factory=dict, compare=False, repr=False)
     """The plans of callers who get canaries, by which they get."""
 
@@ -86,7 +89,14 @@ class Plan:
             if served.spec not in specs:
                 specs.append(served.spec)
             models.append(replace(model, served=served, spec=specs.index(served.spec), canaries=()))
-        return replace(self, models=tuple(models), specs=tuple(specs), has_canaries=False, _variants={})
+        return replace(
+            self,
+            models=tuple(models),
+            specs=tuple(specs),
+            has_canaries=False,
+            layouts=Layouts(),
+            _variants={},
+        )
 
 
 class Query:
