@@ -26,8 +26,10 @@ from coordinator.scrape_targets import targets_route
 from coordinator.version_figures import figures_route
 from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
 from coordinator.ways import Ways
+from crema.host.health_routes import health_routes
+from crema.host.http_responses import json_response
 from crema.host.metrics import CONTENT_TYPE, Metrics
-from crema.host.service import OPEN, Route, Service, health_routes, json_response
+from crema.host.service import OPEN, Route, Service
 from crema.host.tier import is_loopback
 
 DRAIN_S: Final = 25.0

@@ -122,6 +122,11 @@ class Fanout:
         if not self._is_over:
             self._end()
 
+    @property
+    def ended(self) -> list[Part]:
+        """What became of every model, once `done`."""
+        return [part for part in self.parts if part is not None]
+
     # -- the two hops ----------------------------------------------------------------------------------------------
 
     def _prepare(self, now: float) -> None:

@@ -23,6 +23,8 @@ _REFUSALS: Final = frozenset({"overloaded", "not_ready"})
 _MAX_NAMED: Final = 4
 
 _encode = msgspec.json.Encoder().encode
+# what it raises for a value that is none
+_NOT_JSON: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class Part(msgspec.Struct):
@@ -67,6 +69,29 @@ def finish(part: Part, as_msgpack: bool) -> None:
         )
 
 
+def merge_json(
+    request_id: str, parts: Sequence[Part], image: dict[str, Any] | None, timing: dict[str, float]
+) -> tuple[Merged, bytes]:
+    """Finish all parts and merge them: the answer, and its body as JSON.
+
+    Encoded once where all is well. The encoder writes null for NaN and infinity: without a null there was none.
+    """
+    for part in parts:
+        if part.error is not None:
+            part.error = part_error(part.error)
+    merged = merge(request_id, parts, image, timing)
+    try:
+        encoded = _encode(merged.body)
+    except _NOT_JSON:
+        encoded = b"null"
+    if b"null" in encoded:
+        for part in parts:
+            finish(part, as_msgpack=False)
+        merged = merge(request_id, parts, image, timing)
+        encoded = _encode(merged.body)
+    return merged, encoded
+
+
 def part_error(error: CremaError) -> CremaError:
     """An error as a part may carry it: with a status of `STATUS_ORDER`; a refusal always says when to come back."""
     if error.status not in STATUS_ORDER:
@@ -85,7 +110,7 @@ def sealed(output: Any) -> msgspec.Raw | None:
     """An output as finished JSON, or None when it holds a number that is not finite or something that is not JSON."""
     try:
         encoded = _encode(output)
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except _NOT_JSON:
         return None
     # the encoder writes null for NaN and infinity; without a null there was none, and nothing needs to be walked
     if b"null" in encoded and not is_finite(output):

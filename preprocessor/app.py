@@ -21,9 +21,10 @@ import structlog
 
 from crema.host.channel_server import ChannelServer
 from crema.host.fetch_hosts import parse_host_rule, parse_network
+from crema.host.health_routes import health_routes, metrics_route
 from crema.host.image_signatures import cannot_be_read, image_formats
 from crema.host.metrics import Metrics
-from crema.host.service import Service, health_routes, metrics_route
+from crema.host.service import Service
 from crema.host.tier import (
     Stop,
     announce,
