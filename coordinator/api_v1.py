@@ -16,9 +16,9 @@ import msgspec
 from aiohttp import web
 
 from coordinator.answers import tenth
-from coordinator.body import BATCH, ONE_IMAGE, Limits, Watch, read_body
+from coordinator.body import BATCH, ONE_IMAGE, Body, Limits, Watch, read_body
 from coordinator.call import Call, Image, read_batch, read_call
-from coordinator.fanout import Fanout
+from coordinator.fanout import Fanout, Photo
 from coordinator.gate import Gate
 from coordinator.image_url import ImageUrl
 from coordinator.media import Way
@@ -31,7 +31,6 @@ from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
 from coordinator.ways import Ways
 from crema.errors import CremaError, problem, retry_after_seconds
-from crema.host.channel import Buffer
 from crema.host.http_request import Request
 from crema.host.http_responses import SERVER, problem_response
 from crema.host.service import Route
@@ -50,7 +49,7 @@ _JSON_HEAD: Final = f"Content-Type: application/json\r\nServer: {SERVER}\r\n"
 _MSGPACK_HEAD: Final = f"Content-Type: application/msgpack\r\nServer: {SERVER}\r\n"
 _PROBLEM_HEAD: Final = f"Content-Type: application/problem+json\r\nServer: {SERVER}\r\n"
 
-ReadCall = Callable[[Way, bytes, Violations], Call]
+ReadCall = Callable[[Way, Body, Violations], Call]
 
 
 class ApiV1:
@@ -242,7 +241,7 @@ class ApiV1:
         visit.lane = plan.lane
         return images, plan
 
-    async def _fan_out(self, visit: Visit, request_id: str, image: Buffer | ImageUrl, plan: Plan) -> Fanout:
+    async def _fan_out(self, visit: Visit, request_id: str, image: Photo, plan: Plan) -> Fanout:
         """One image through the tiers. Raises CremaError when it could not be prepared."""
         fanout = Fanout(
             self._ways,

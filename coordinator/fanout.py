@@ -41,6 +41,9 @@ MAX_REQUEST_ID: Final = 128
 # In place of a model's index: the hop to the preprocessor.
 PREPROCESS: Final = -1
 
+Photo = Buffer | tuple[bytes, ...] | ImageUrl
+"""A photo's bytes, perhaps in pieces, or its address."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -80,7 +83,7 @@ class Fanout:
         self._traceparent = traceparent
         self._loop = loop
         self._missing = len(plan.models)
-        self._photo: Buffer | ImageUrl = b""
+        self._photo: tuple[Buffer, ...] | ImageUrl = ()
         self._photo_bytes = 0
         self._asked_count = 4 if traceparent is None else 5
         self._items: Sequence[bytes] = ()
@@ -91,7 +94,7 @@ class Fanout:
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self, image: Buffer | ImageUrl) -> None:
+    def start(self, image: Photo) -> None:
         """Send the photo off, or its address. Everything later happens in callbacks."""
         now = monotonic()
         if now >= self._deadline:
@@ -111,9 +114,12 @@ class Fanout:
             for index, planned in enumerate(self.plan.models):
                 self._failed(index, _no_replica(planned.served))
             return
-        self._photo = image
         # of an image by URL nothing is known that its preparation's time could be measured against
-        self._photo_bytes = 0 if isinstance(image, ImageUrl) else len(image)
+        if isinstance(image, ImageUrl):
+            self._photo = image
+        else:
+            self._photo = image if isinstance(image, tuple) else (image,)
+            self._photo_bytes = sum(map(len, self._photo))
         self._timer = self._loop.call_later(self._deadline - now, self._expire)
         self._prepare(now)
 
@@ -183,7 +189,7 @@ class Fanout:
                 attempt.sent_id = peer.client.submit_packed(
                     asked + self._items[index],
                     self._asked_count + 1,
-                    self._tensors[self.plan.models[index].spec],
+                    (self._tensors[self.plan.models[index].spec],),
                     attempt.answered,
                 )
         except ChannelLost:
@@ -212,7 +218,7 @@ class Fanout:
         photo, count = self._photo, self._asked_count + 1
         asked += self.plan.layouts.specs(self.plan.specs)
         if isinstance(photo, ImageUrl):
-            asked, count, photo = asked + pack_members({"url": photo.url}), count + 1, b""
+            asked, count, photo = asked + pack_members({"url": photo.url}), count + 1, ()
         attempt.sent_id = attempt.peer.client.submit_packed(asked, count, photo, attempt.answered)
 
     def answered(self, attempt: Attempt, now: float, header: dict[str, Any] | None, payload: Buffer) -> None:
@@ -251,7 +257,7 @@ class Fanout:
         self.image = image
         self._items = layout.items
         self._tensors = tensors
-        self._photo = b""
+        self._photo = ()
         self._infer(now)
 
     def _unprepared(self, attempt: Attempt, now: float, header: dict[str, Any] | None) -> None:
@@ -290,12 +296,13 @@ class Fanout:
                 return
         if self._errors:
             self._won(attempt)
-        self._settle(
-            index,
-            Part(
-                planned.key, served.model, served.version_text, planned.is_required, output, timing, failure
-            ),
+        # `_settle`, once more: this is on the way of every answer
+        self.parts[index] = Part(
+            planned.key, served.model, served.version_text, planned.is_required, output, timing, failure
         )
+        self._missing -= 1
+        if not self._missing:
+            self._end()
 
     def _not_inferred(
         self, attempt: Attempt, now: float, header: dict[str, Any] | None, served: Served
@@ -428,7 +435,7 @@ class Fanout:
                 self._ways.tries.ended["discarded"] += 1
             attempt.give_up()
         self._in_flight.clear()
-        self._tensors, self._photo = (), b""
+        self._tensors, self._photo = (), ()
         if not self.done.done():
             self.done.set_result(None)
 

@@ -43,9 +43,11 @@ class Visit:
         self.request_id = request_id_of(request)
         self.where = where
         self.started = started
-        trace = trace_of(request.headers.get("traceparent"))
-        self.trace_id = None if trace is None else trace[0]
-        self.traceparent = None if trace is None else trace[1]
+        self.trace_id: str | None = None
+        self.traceparent: str | None = None
+        sent = request.headers.get("traceparent")
+        if sent is not None and (trace := trace_of(sent)) is not None:
+            self.trace_id, self.traceparent = trace
         self.caller: Caller | None = request.caller
         """Who showed a key; None where none are asked for."""
         self.holding = None if self.caller is None else self.caller.account.holding

@@ -118,7 +118,9 @@ class ChannelClient:
         self._pending[request_id] = on_answer
         return request_id
 
-    def submit_packed(self, members: bytes, count: int, payload: Buffer, on_answer: OnAnswer) -> int:
+    def submit_packed(
+        self, members: bytes, count: int, payload: tuple[Buffer, ...], on_answer: OnAnswer
+    ) -> int:
         """As `submit`, with the header's `count` members (at most 13, `kind` among them) packed by `headers.pack_members`.
 
         Raises ValueError, too, when the frame would break a limit.
@@ -128,7 +130,8 @@ class ChannelClient:
             raise ChannelLost(f"no connection to {self.address}")
         request_id = self._next_id
         self._next_id = request_id + 1
-        channel.send_packed(join_header(request_id, count, members, len(payload)), payload)
+        size = len(payload[0]) if len(payload) == 1 else sum(map(len, payload))
+        channel.send_packed(join_header(request_id, count, members, size), *payload)
         self._pending[request_id] = on_answer
         return request_id
 

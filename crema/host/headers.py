@@ -64,13 +64,16 @@ def decode_header(data: bytes | bytearray | memoryview) -> dict[str, Any]:
         header: dict[str, Any] = _decode(data)
     except (msgspec.DecodeError, ValueError):
         return wire.decode_header(data)
-    frame_id = header.get("id")
-    if (
-        header.get("v") == wire.WIRE_VERSION
-        and type(header["v"]) is int
-        and type(header.get("kind")) is str
-        and type(frame_id) is int
-        and frame_id >= 0
-    ):
-        return header
+    try:
+        version, frame_id = header["v"], header["id"]
+        if (
+            version == wire.WIRE_VERSION
+            and type(version) is int
+            and type(frame_id) is int
+            and frame_id >= 0
+            and type(header["kind"]) is str
+        ):
+            return header
+    except KeyError:
+        pass
     return wire.decode_header(data)
