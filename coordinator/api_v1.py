@@ -266,7 +266,7 @@ class ApiV1:
     def _merge(self, visit: Visit, request_id: str, fanout: Fanout, as_msgpack: bool) -> tuple[Merged, bytes]:
         """The answer of a call of one image, and its body."""
         merged_at = monotonic()
-        visit.parts = parts = fanout.ended
+        visit.parts = parts = fanout.parts
         timing = _timing(visit, fanout, merged_at)
         if as_msgpack:
             for part in parts:
@@ -282,7 +282,7 @@ class ApiV1:
 
     def _merge_item(self, visit: Visit, item_id: str, fanout: Fanout, as_msgpack: bool) -> Merged:
         """The answer for one image of a batch, ready to stand in its call's."""
-        parts = fanout.ended
+        parts = fanout.parts
         for part in parts:
             finish(part, as_msgpack)
         visit.parts = [*visit.parts, *parts]

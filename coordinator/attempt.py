@@ -9,7 +9,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Protocol
 
-from coordinator.directory import Peer, Peers
+from coordinator.peer import Peer, Peers
 from crema.errors import CremaError
 from crema.host.channel import Buffer, ChannelLost
 

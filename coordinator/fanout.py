@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 
+from coordinator import hop_errors
 from coordinator.answers import (
     NO_OUTCOME,
     PREPROCESS_STATUSES,
@@ -25,9 +26,9 @@ from coordinator.answers import (
     timing_of,
 )
 from coordinator.attempt import Attempt
-from coordinator.directory import Peer, Served
 from coordinator.image_url import ImageUrl
-from coordinator.merge import DEFAULT_RETRY_AFTER_MS, Part
+from coordinator.merge import Part
+from coordinator.peer import Peer
 from coordinator.plan import Plan
 from coordinator.router import NONE
 from coordinator.second_try import can_be_tried_elsewhere, more_telling
@@ -41,6 +42,8 @@ MAX_REQUEST_ID: Final = 128
 # In place of a model's index: the hop to the preprocessor.
 PREPROCESS: Final = -1
 
+UNANSWERED: Final = Part("", "", "", False)
+
 Photo = Buffer | tuple[bytes, ...] | ImageUrl
 """A photo's bytes, perhaps in pieces, or its address."""
 
@@ -50,7 +53,7 @@ log = structlog.get_logger(__name__)
 class Fanout:
     """One photo's way through the tiers. `start()` once; `done` resolves when everything is answered or given up.
 
-    Afterwards either `failure` (the photo could not be prepared) or every place of `parts` is set.
+    Afterwards either `failure` is set (the photo could not be prepared), or no place of `parts` is `UNANSWERED`.
     """
 
     __slots__ = (
@@ -75,7 +78,7 @@ class Fanout:
         self.failure: CremaError | None = None
         self.image: dict[str, Any] | None = None
         self.preprocess_ms = 0.0
-        self.parts: list[Part | None] = [None] * len(plan.models)
+        self.parts: list[Part] = [UNANSWERED] * len(plan.models)
         self._ways = ways
         # its end tells the images of a batch apart
         self._request_id = request_id[-MAX_REQUEST_ID:]
@@ -98,12 +101,7 @@ class Fanout:
         """Send the photo off, or its address. Everything later happens in callbacks."""
         now = monotonic()
         if now >= self._deadline:
-            self._fail(
-                CremaError(
-                    "deadline_exceeded",
-                    "the deadline passed before the image was sent on; allow more with deadline_ms",
-                )
-            )
+            self._fail(hop_errors.late("before the image was sent on"))
             return
         directory = self._ways.directory
         for planned in self.plan.models:
@@ -112,7 +110,7 @@ class Fanout:
         else:
             # nobody is there to look at the photo: say so before it is decoded
             for index, planned in enumerate(self.plan.models):
-                self._failed(index, _no_replica(planned.served))
+                self._failed(index, hop_errors.no_replica(planned.served))
             return
         # of an image by URL nothing is known that its preparation's time could be measured against
         if isinstance(image, ImageUrl):
@@ -127,11 +125,6 @@ class Fanout:
         """Give up what is not answered yet and tell the tiers. Does nothing once all is over."""
         if not self._is_over:
             self._end()
-
-    @property
-    def ended(self) -> list[Part]:
-        """What became of every model, once `done`."""
-        return [part for part in self.parts if part is not None]
 
     # -- the two hops ----------------------------------------------------------------------------------------------
 
@@ -201,9 +194,7 @@ class Fanout:
             return False
         except ValueError:
             log.exception("header_too_large", request_id=self._request_id)
-            self._gone(
-                index, CremaError("internal", "this model's params do not fit the channel; send shorter ones")
-            )
+            self._gone(index, hop_errors.too_long())
             return False
         replica = peer.replica
         if group.is_many:
@@ -233,7 +224,7 @@ class Fanout:
         total_ms = (now - attempt.sent_at) * 1000
         self.preprocess_ms += total_ms
         if header is None or header.get("status") != 200:
-            self._unprepared(attempt, now, header)
+            self._not_answered(attempt, now, header)
             return
         plan = self.plan
         image = image_of(header)
@@ -244,11 +235,7 @@ class Fanout:
                 "preprocessor_answer_invalid", peer=attempt.peer.client.address, request_id=self._request_id
             )
             attempt.failed(now)
-            error = CremaError(
-                "internal",
-                "the preprocessor's answer does not fit the request; it is logged under this request id",
-            )
-            self._try_again(attempt, now, error)
+            self._try_again(attempt, now, hop_errors.unfitting())
             return
         service_ms = max(0.0, total_ms - queue_ms_of(header.get("timing")))
         attempt.succeeded(now, header, service_ms, None, self._photo_bytes)
@@ -260,25 +247,18 @@ class Fanout:
         self._photo = ()
         self._infer(now)
 
-    def _unprepared(self, attempt: Attempt, now: float, header: dict[str, Any] | None) -> None:
-        """The photo was refused, or its preprocessor was lost."""
-        if header is None:
-            attempt.failed(now)
-            self._try_again(attempt, now, _lost("the preprocessor was lost; come back in a second"))
-        else:
-            self._refused(attempt, now, header, error_of(header, "preprocessor", PREPROCESS_STATUSES))
-
     def _inferred(self, attempt: Attempt, now: float, header: dict[str, Any] | None, payload: Buffer) -> None:
         index = attempt.index
         planned = self.plan.models[index]
         served = planned.served
-        if (
-            header is None
-            or header.get("status") != 200
-            or header.get("version") != served.version_text
-            or header.get("model") != served.model
-        ):
-            self._not_inferred(attempt, now, header, served)
+        if header is None or header.get("status") != 200:
+            self._not_answered(attempt, now, header)
+            return
+        if header.get("version") != served.version_text or header.get("model") != served.model:
+            # the port of a minion that is gone may belong to another by now; its answer is not what was asked for
+            attempt.failed(now)
+            log.error("wrong_minion", peer=attempt.peer.client.address, wanted=served.full_name)
+            self._try_again(attempt, now, hop_errors.no_replica(served))
             return
         output, failure = outcome_of(header, payload)
         if failure is NO_OUTCOME:
@@ -296,7 +276,6 @@ class Fanout:
                 return
         if self._errors:
             self._won(attempt)
-        # `_settle`, once more: this is on the way of every answer
         self.parts[index] = Part(
             planned.key, served.model, served.version_text, planned.is_required, output, timing, failure
         )
@@ -304,25 +283,15 @@ class Fanout:
         if not self._missing:
             self._end()
 
-    def _not_inferred(
-        self, attempt: Attempt, now: float, header: dict[str, Any] | None, served: Served
-    ) -> None:
-        """A model's request was refused, its minion was lost, or it was another minion."""
-        who = f"{served.model}@{served.version_text}"
-        if header is None:
-            attempt.failed(now)
-            self._try_again(attempt, now, _lost("the connection to the minion was lost; try again"))
-        elif header.get("status") != 200:
-            self._refused(attempt, now, header, error_of(header, who))
+    def _not_answered(self, attempt: Attempt, now: float, header: dict[str, Any] | None) -> None:
+        """A hop's request was refused, or its replica was lost."""
+        if attempt.index == PREPROCESS:
+            who, statuses, loss = "preprocessor", PREPROCESS_STATUSES, hop_errors.PREPROCESSOR_LOST
         else:
-            # the port of a minion that is gone may belong to another by now; its answer is not what was asked for
-            attempt.failed(now)
-            log.error("wrong_minion", peer=attempt.peer.client.address, wanted=who)
-            self._try_again(attempt, now, _no_replica(served))
-
-    def _refused(self, attempt: Attempt, now: float, header: dict[str, Any], error: CremaError) -> None:
-        """A hop's answer has another status than 200."""
-        if not is_refusal(header):
+            who, statuses = self.plan.models[attempt.index].served.full_name, None
+            loss = hop_errors.MINION_LOST
+        error = hop_errors.lost(loss) if header is None else error_of(header, who, statuses)
+        if header is None or not is_refusal(header):
             attempt.failed(now)
             self._try_again(attempt, now, error)
             return
@@ -381,8 +350,8 @@ class Fanout:
 
     def _nobody(self, index: int) -> CremaError:
         if index == PREPROCESS:
-            return _lost("no preprocessor can be reached; come back in a second")
-        return _no_replica(self.plan.models[index].served)
+            return hop_errors.lost(hop_errors.NO_PREPROCESSOR)
+        return hop_errors.no_replica(self.plan.models[index].served)
 
     def _gone(self, index: int, error: CremaError) -> None:
         """A hop has failed for good."""
@@ -392,16 +361,14 @@ class Fanout:
             self._failed(index, error)
 
     def _failed(self, index: int, error: CremaError) -> None:
+        """A model has no outcome, for good."""
         planned = self.plan.models[index]
         served = planned.served
-        self._settle(
-            index, Part(planned.key, served.model, served.version_text, planned.is_required, error=error)
+        self.parts[index] = Part(
+            planned.key, served.model, served.version_text, planned.is_required, error=error
         )
-
-    def _settle(self, index: int, part: Part) -> None:
-        self.parts[index] = part
         self._missing -= 1
-        if self._missing == 0:
+        if not self._missing:
             self._end()
 
     def _fail(self, error: CremaError) -> None:
@@ -412,18 +379,10 @@ class Fanout:
         """The deadline: what is not answered now is late, and its answer is not wanted any more."""
         self._timer = None
         if self.image is None:
-            self._fail(
-                CremaError(
-                    "deadline_exceeded",
-                    "the deadline passed while the image was prepared; allow more with deadline_ms",
-                )
-            )
+            self._fail(hop_errors.late("while the image was prepared"))
             return
-        for index in [index for index, part in enumerate(self.parts) if part is None]:
-            late = CremaError(
-                "deadline_exceeded", "no answer before the deadline; allow more with deadline_ms"
-            )
-            self._failed(index, late)
+        for index in [index for index, part in enumerate(self.parts) if part is UNANSWERED]:
+            self._failed(index, hop_errors.silent())
 
     def _end(self) -> None:
         self._is_over = True
@@ -438,17 +397,3 @@ class Fanout:
         self._tensors, self._photo = (), ()
         if not self.done.done():
             self.done.set_result(None)
-
-
-def _no_replica(served: Served) -> CremaError:
-    row = served.row
-    says = "cannot be reached" if row.state == "ready" else f"is {row.state}"
-    return CremaError(
-        "not_ready",
-        f"{served.model}@{served.version_text} {says}: 0 of {row.wanted} replicas ready; GET /v1/models shows the state of all",
-        retry_after_ms=DEFAULT_RETRY_AFTER_MS,
-    )
-
-
-def _lost(message: str) -> CremaError:
-    return CremaError("not_ready", message, retry_after_ms=DEFAULT_RETRY_AFTER_MS)

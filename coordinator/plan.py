@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from coordinator.canary import NOBODY, pick, point_of
-from coordinator.directory import Directory, Served
+from coordinator.directory import Directory
 from coordinator.layout import Layouts
 from coordinator.options import CallOptions, Entry, OnError, Options, combine, options_of_query
+from coordinator.served import Served
 from coordinator.violations import Path, Violations, shown
 from crema.errors import CremaError
 from crema.names import Lane
@@ -174,7 +175,7 @@ class Planner:
             if served.spec is None:
                 violations.add(
                     ("models", index),
-                    f"{served.model}@{served.version_text} takes a tensor, not an image; send it to a minion's own /v1/infer",
+                    f"{served.full_name} takes a tensor, not an image; send it to a minion's own /v1/infer",
                 )
                 continue
             if served.spec not in specs:
@@ -212,7 +213,7 @@ def check_params(entry: Entry, served: Served, path: Path, violations: Violation
     for name, value in entry.params.items():
         declared = served.params.get(name)
         if declared is None:
-            violations.unknown((*path, name), served.params, f"param of {served.model}@{served.version_text}")
+            violations.unknown((*path, name), served.params, f"param of {served.full_name}")
         else:
             message = wrong_with(value, declared)
             if message is not None:
