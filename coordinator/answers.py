@@ -35,8 +35,8 @@ NO_OUTCOME: Final = CremaError(
 
 
 def tenth(number: float) -> float:
-    """`number`, not negative, to one decimal place: a third of what `round` costs."""
-    return int(number * 10 + 0.5) / 10
+    """`number`, not negative, to one decimal place: a quarter of what `round` costs."""
+    return (number * 10 + 0.5) // 1 / 10
 
 
 def image_of(header: dict[str, Any]) -> dict[str, Any] | None:
@@ -108,9 +108,9 @@ def timing_of(told: Any, total_ms: float) -> tuple[Timing, float, float | None, 
         ):
             # `tenth`, without three calls of it
             timing = {
-                "queue_ms": int(queue_ms * 10 + 0.5) / 10,
-                "inference_ms": int(inference_ms * 10 + 0.5) / 10,
-                "total_ms": int(total_ms * 10 + 0.5) / 10,
+                "queue_ms": (queue_ms * 10 + 0.5) // 1 / 10,
+                "inference_ms": (inference_ms * 10 + 0.5) // 1 / 10,
+                "total_ms": (total_ms * 10 + 0.5) // 1 / 10,
                 "batch_size": batch_size,
             }
             service_ms = total_ms - timing["queue_ms"]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
+import msgspec
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import PayloadEncodingError
 from aiohttp.web_protocol import RequestPayloadError
@@ -50,8 +51,7 @@ ONE_IMAGE: Final = Limits(MAX_IMAGE_BYTES, MAX_ENVELOPE_BYTES)
 BATCH: Final = Limits(MAX_BATCH_BYTES, MAX_BATCH_BYTES)
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(msgspec.Struct):
     """What a call says to its body: `hold(n)` for every n bytes that came, `check(n)` before a caller who waits to be
     told so sends the n bytes it declared. Both may raise to stop. `deadline`, where it is known before the body is
     read, is a time of `monotonic`.

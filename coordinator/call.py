@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from coordinator.body import Body
 from coordinator.envelope import decode_json, decode_msgpack
@@ -28,8 +29,7 @@ Image = Buffer | tuple[bytes, ...] | ImageUrl | CremaError
 _FORM_FIELDS: Final = (*OPTIONS, "options")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """The images of a request in order, and what its body says about options, strongest source first."""
 
     images: Sequence[Image]

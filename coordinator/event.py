@@ -66,15 +66,14 @@ def event_of(visit: Visit, took_s: float) -> Event:
         event.image = visit.image
         event.preprocess_ms = tenth(visit.preprocess_ms)
     if visit.parts:
-        event.models = [_model(part) for part in visit.parts]
+        event.models = [
+            {"model": part.model, "version": part.version, "outcome": "ok", "timing": part.timing}
+            if part.error is None
+            else {"model": part.model, "version": part.version, "outcome": part.error.code}
+            for part in visit.parts
+        ]
         event.merge_ms = tenth(visit.merge_ms)
     return event
-
-
-def _model(part: Part) -> dict[str, Any]:
-    if part.error is None:
-        return {"model": part.model, "version": part.version, "outcome": "ok", "timing": part.timing}
-    return {"model": part.model, "version": part.version, "outcome": part.error.code}
 
 
 def _counts(parts: Sequence[Part]) -> list[dict[str, Any]]:

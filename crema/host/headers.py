@@ -28,9 +28,11 @@ _Value: Any = reduce(_nested, range(wire.MAX_DEPTH - 1), _Scalar)
 _decode: Final = msgspec.msgpack.Decoder(dict[str, _Value]).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 
-# how a joined header begins: a map of so many members, `v`, and `id` as a u64
-_BEGINNING: Final = Struct(">B7sQ")
+# how a frame with a joined header begins: its prefix, a map of so many members, `v`, and `id` as a u64
+_BEGINNING: Final = Struct(wire.PREFIX.format + "B7s")
+_ID: Final = Struct(">Q")
 _VERSION_AND_ID: Final = b"\xa1v" + bytes([wire.WIRE_VERSION]) + b"\xa2id\xcf"
+_BEGINNING_BYTES: Final = _BEGINNING.size + _ID.size - wire.PREFIX.size
 _MAP: Final = 0x80
 _MOST_MEMBERS: Final = 15
 
@@ -53,9 +55,11 @@ def join_header(frame_id: int, count: int, members: bytes, payload_bytes: int) -
 
     What many frames have in common is thus packed once. Raises ValueError over a limit.
     """
-    return wire.frame_head(
-        _BEGINNING.pack(_MAP + 2 + count, _VERSION_AND_ID, frame_id) + members, payload_bytes
-    )
+    size = _BEGINNING_BYTES + len(members)
+    if size > wire.MAX_HEADER_BYTES or payload_bytes > wire.MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a header of {size} bytes or a payload of {payload_bytes} is over the limit")
+    beginning = _BEGINNING.pack(size, payload_bytes, _MAP + 2 + count, _VERSION_AND_ID)
+    return beginning + _ID.pack(frame_id) + members
 
 
 def decode_header(data: bytes | bytearray | memoryview) -> dict[str, Any]:
