@@ -216,6 +216,7 @@ class App:
         await self.directory.close()
         await self.operations.close(1.0)
         await self.own.close(1.0)
+        self.observer.refresh()
         self.journal.flush()
         log.info("drained")
 
