@@ -146,7 +146,7 @@ class Planner:
         own, params, models that take no image, and beside those also unknown models and versions. Where these are all
         that is wrong, `unknown_model` or `unknown_version` of the first.
         """
-        if sources or violations or query.violations:
+        if sources or violations:
             return self._make(query, sources, violations)
         revision = self._directory.revision
         if query.plan is None or query.revision != revision:
