@@ -20,7 +20,7 @@ from coordinator.version_figures import VersionFigures
 from crema.errors import CremaError
 from crema.host.folded_histogram import FoldedHistogram
 from crema.host.http_request import Request, request_id_of
-from crema.host.metrics import Metrics
+from crema.host.metrics import SECONDS, Metrics
 from crema.names import LANES, Lane
 
 TIER: Final = "coordinator"
@@ -96,7 +96,9 @@ class Observer:
         # siblings read what this process keeps in its file: there the counts stand a moment later
         self._is_read_by_siblings = metrics.shared_folder is not None
         self._timer: asyncio.TimerHandle | None = None
-        self._seconds = FoldedHistogram(metrics.request_seconds.labels(tier=TIER, model="", version=""))
+        self._seconds = FoldedHistogram(
+            metrics.request_seconds.labels(tier=TIER, model="", version=""), SECONDS
+        )
         self._refused = {
             (reason, lane): metrics.refused_total.labels(
                 tier=TIER, model="", version="", reason=reason, lane=lane
