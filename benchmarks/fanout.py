@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -92,8 +93,8 @@ async def serve_stubs(size: int, extent: list[int]) -> None:
     await asyncio.Event().wait()
 
 
-async def serve_bare(answer_bytes: int) -> None:
-    """What the coordinator is compared with: read the body, answer the same number of bytes."""
+async def serve_bare(answer_bytes: int, listening: socket.socket | None = None) -> None:
+    """What the coordinator is compared with: read the body, answer the same number of bytes; prints its port."""
 
     async def handler(request: web.Request) -> web.Response:
         await request.read()
@@ -103,7 +104,7 @@ async def serve_bare(answer_bytes: int) -> None:
     app.router.add_post("/v1/analyze", handler)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0) if listening is None else web.SockSite(runner, listening)
     await site.start()
     assert site._server is not None
     print(json.dumps([site._server.sockets[0].getsockname()[1]]), flush=True)  # type: ignore[attr-defined]
@@ -289,11 +290,15 @@ def main() -> bool:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--stubs", nargs=4, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.stubs or args.bare:
         die_with_parent(os.getppid())
         raise_malloc_thresholds()
-        uvloop.run(serve_stubs(args.stubs[0], args.stubs[1:]) if args.stubs else serve_bare(args.bare))
+        shared = None if args.listen_fd is None else socket.socket(fileno=args.listen_fd)
+        uvloop.run(
+            serve_stubs(args.stubs[0], args.stubs[1:]) if args.stubs else serve_bare(args.bare, shared)
+        )
         return True
     cores = os.sched_getaffinity(0)
     print(f"P1, P2 fan-out to three models, {CONNECTIONS} calls in flight; {machine()}")

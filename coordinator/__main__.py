@@ -12,7 +12,6 @@ from coordinator.journal import Journal
 from coordinator.keys import KeyRing
 from coordinator.media import switch_on
 from coordinator.visit import TIER
-from crema.host.image_signatures import image_formats
 from crema.host.key_file import KeyFileError
 from crema.host.tier import (
     Stop,
@@ -20,33 +19,21 @@ from crema.host.tier import (
     arguments,
     check_listeners,
     cluster_token,
-    host_port,
+    formats_argument,
     is_loopback,
     is_orphan,
+    listener_argument,
     run,
 )
 
 
-def main() -> None:
-    """Parse the arguments and run until drained."""
+def _parser() -> argparse.ArgumentParser:
     parser = arguments("coordinator", "The public API in front of a cluster's minions.")
     parser.add_argument(
         "--routing", type=Path, required=True, metavar="FILE", help="the routing file; it is watched"
     )
-    parser.add_argument(
-        "--listen",
-        type=host_port,
-        default=("127.0.0.1", 8000),
-        metavar="HOST:PORT",
-        help="for callers; default: 127.0.0.1:8000",
-    )
-    parser.add_argument(
-        "--operations",
-        type=host_port,
-        default=("127.0.0.1", 8001),
-        metavar="HOST:PORT",
-        help="metrics and health; default: 127.0.0.1:8001",
-    )
+    listener_argument(parser, "--listen", 8000, "for callers")
+    listener_argument(parser, "--operations", 8001, "metrics and health")
     parser.add_argument(
         "--listen-fd", type=int, metavar="FD", help="an inherited socket that listens for callers already"
     )
@@ -56,13 +43,7 @@ def main() -> None:
         metavar="FD",
         help="an inherited socket that listens for operators already",
     )
-    parser.add_argument(
-        "--http",
-        type=host_port,
-        default=("127.0.0.1", 0),
-        metavar="HOST:PORT",
-        help="health and figures of this process alone; default: a free port of 127.0.0.1",
-    )
+    listener_argument(parser, "--http", 0, "health and figures of this process alone")
     parser.add_argument(
         "--log-sample",
         type=float,
@@ -79,13 +60,7 @@ def main() -> None:
     parser.add_argument(
         "--fetch", action="store_true", help="the preprocessors fetch images by URL: `image.url` is taken"
     )
-    parser.add_argument(
-        "--formats",
-        type=image_formats,
-        default=(),
-        metavar="NAME,…",
-        help="image formats that its preprocessors read beside JPEG, PNG, WebP and GIF: avif, bmp, heic, tiff",
-    )
+    formats_argument(parser, "image formats that its preprocessors read")
     parser.add_argument(
         "--keys",
         type=Path,
@@ -102,7 +77,12 @@ def main() -> None:
     parser.add_argument(
         "--processes", type=int, default=1, metavar="N", help="of this coordinator, on one port; default: 1"
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Run until drained."""
+    args = _parser().parse_args()
     switch_on(args.formats)
     keys = keys_of(args.keys)
     check_listeners(

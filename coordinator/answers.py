@@ -19,9 +19,10 @@ from crema.host.channel import Buffer
 # What a preprocessor may say of a photo or of itself; anything else it refuses is a bug between us.
 PREPROCESS_STATUSES: Final = frozenset({413, 415, 422, 429, 500, 502, 503, 504})
 
+# More is no time that a request can have taken.
+_MOST_MS: Final = 1e9
+
 Timing = dict[str, float]
-Tensor = tuple[dict[str, Any], Buffer]
-"""A tensor's description `{shape, dtype}`, and its bytes as a slice of the answer they came in."""
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +35,8 @@ NO_OUTCOME: Final = CremaError(
 
 
 def tenth(number: float) -> float:
-    """`number`, not negative, to one decimal place: a third of what `round` costs."""
-    return int(number * 10 + 0.5) / 10
+    """`number`, not negative, to one decimal place: a quarter of what `round` costs."""
+    return (number * 10 + 0.5) // 1 / 10
 
 
 def image_of(header: dict[str, Any]) -> dict[str, Any] | None:
@@ -49,24 +50,6 @@ def image_of(header: dict[str, Any]) -> dict[str, Any] | None:
         "height": told.get("height"),
         "bytes": told.get("bytes"),
     }
-
-
-def tensors_of(header: dict[str, Any], payload: Buffer, count: int) -> list[Tensor] | None:
-    """The `count` tensors that lie back to back in a preprocessor's payload, uncopied. None when they do not fit it."""
-    described = header.get("tensors")
-    if type(described) is not list or len(described) != count:
-        return None
-    view = memoryview(payload)
-    tensors: list[Tensor] = []
-    start = 0
-    try:
-        for each in described:
-            end = start + wire.tensor_bytes(each.get("shape"), each.get("dtype"))
-            tensors.append((each, view[start:end]))
-            start = end
-    except (wire.ShapeError, AttributeError):
-        return None
-    return tensors if start == len(view) else None
 
 
 def is_refusal(header: dict[str, Any]) -> bool:
@@ -108,31 +91,38 @@ def for_callers(error: CremaError) -> CremaError:
     return error
 
 
-def timing_of(told: Any, total_ms: float) -> tuple[Timing, float | None, int]:
-    """The timing of a model's part, its time per item and the batch's size; what was not told properly is left out (0)."""
+def timing_of(told: Any, total_ms: float) -> tuple[Timing, float, float | None, int]:
+    """The timing of a model's part, the time it took without the queue, its time per item and the batch's size; what was
+    not told properly is left out (None, 0)."""
     if type(told) is dict:
         queue_ms: Any = told.get("queue_ms")
         inference_ms: Any = told.get("inference_ms")
         batch_size: Any = told.get("batch_size")
-        if _is_ms(queue_ms) and _is_ms(inference_ms) and type(batch_size) is int and batch_size > 0:
+        if (
+            (type(queue_ms) is float or type(queue_ms) is int)
+            and (type(inference_ms) is float or type(inference_ms) is int)
+            and type(batch_size) is int
+            and 0 <= queue_ms < _MOST_MS
+            and 0 <= inference_ms < _MOST_MS
+            and batch_size > 0
+        ):
+            # `tenth`, without three calls of it
             timing = {
-                "queue_ms": tenth(queue_ms),
-                "inference_ms": tenth(inference_ms),
-                "total_ms": tenth(total_ms),
+                "queue_ms": (queue_ms * 10 + 0.5) // 1 / 10,
+                "inference_ms": (inference_ms * 10 + 0.5) // 1 / 10,
+                "total_ms": (total_ms * 10 + 0.5) // 1 / 10,
                 "batch_size": batch_size,
             }
-            return timing, inference_ms / batch_size, batch_size
-    return {"total_ms": tenth(total_ms)}, None, 0
+            service_ms = total_ms - timing["queue_ms"]
+            return timing, service_ms if service_ms > 0 else 0.0, inference_ms / batch_size, batch_size
+    return {"total_ms": tenth(total_ms)}, total_ms, None, 0
 
 
 def queue_ms_of(told: Any) -> float:
     """How long a request waited in its replica's queue; 0 where that was not told."""
     queue_ms: Any = told.get("queue_ms") if type(told) is dict else None
-    return queue_ms if _is_ms(queue_ms) else 0.0
-
-
-def _is_ms(value: Any) -> bool:
-    return (type(value) is float or type(value) is int) and 0 <= value < 1e9
+    is_told = (type(queue_ms) is float or type(queue_ms) is int) and 0 <= queue_ms < _MOST_MS
+    return queue_ms if is_told else 0.0
 
 
 def outcome_of(header: dict[str, Any], payload: Buffer) -> tuple[Any, CremaError | None]:

@@ -16,22 +16,24 @@ import msgspec
 from aiohttp import web
 
 from coordinator.answers import tenth
-from coordinator.body import BATCH, ONE_IMAGE, Limits, Watch, read_body
+from coordinator.body import BATCH, ONE_IMAGE, Body, Limits, Watch, read_body
 from coordinator.call import Call, Image, read_batch, read_call
-from coordinator.fanout import Fanout, Ways
+from coordinator.fanout import Fanout, Photo
 from coordinator.gate import Gate
 from coordinator.image_url import ImageUrl
 from coordinator.media import Way
-from coordinator.merge import Merged, finish, merge
+from coordinator.merge import Merged, finish, merge, merge_json
 from coordinator.model_list import describe
 from coordinator.options import no_options
 from coordinator.plan import Plan, Planner, Query
 from coordinator.rights import Rights
 from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
+from coordinator.ways import Ways
 from crema.errors import CremaError, problem, retry_after_seconds
-from crema.host.channel import Buffer
-from crema.host.service import SEGMENT, SERVER, Route, problem_response
+from crema.host.http_request import Request
+from crema.host.http_responses import SERVER, problem_response
+from crema.host.service import Route
 from crema.host.whole_answer import WholeAnswer
 
 # Photos of one batch call that are under way at once: enough to fill a minion's batches, few enough to leave the
@@ -47,7 +49,7 @@ _JSON_HEAD: Final = f"Content-Type: application/json\r\nServer: {SERVER}\r\n"
 _MSGPACK_HEAD: Final = f"Content-Type: application/msgpack\r\nServer: {SERVER}\r\n"
 _PROBLEM_HEAD: Final = f"Content-Type: application/problem+json\r\nServer: {SERVER}\r\n"
 
-ReadCall = Callable[[Way, bytes, Violations], Call]
+ReadCall = Callable[[Way, Body, Violations], Call]
 
 
 class ApiV1:
@@ -79,36 +81,38 @@ class ApiV1:
 
     # -- one image -------------------------------------------------------------------------------------------------
 
-    async def analyze(self, request: web.BaseRequest) -> web.StreamResponse:
+    def analyze(self, request: Request) -> Awaitable[web.StreamResponse]:
         """`POST /v1/analyze`: one image, many models, one answer."""
-        return await self._visited(request, "analyze", self._analyze)
+        return self._visited(request, "analyze", self._analyze)
 
-    async def _analyze(self, request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+    async def _analyze(self, request: Request, visit: Visit) -> web.StreamResponse:
         images, plan = await self._read(request, visit, ONE_IMAGE, read_call)
         image = images[0]
         if isinstance(image, CremaError):
             raise image
         as_msgpack = wants_msgpack(request)
-        merged = await self._run(visit, visit.request_id, image, plan, as_msgpack)
+        fanout = await self._fan_out(visit, visit.request_id, image, plan)
+        merged, body = self._merge(visit, visit.request_id, fanout, as_msgpack)
         visit.status, visit.code = merged.status, merged.code
-        total_ms = tenth((monotonic() - visit.started) * 1000)
-        head = f"X-Request-Id: {visit.request_id}\r\nServer-Timing: preprocess;dur={tenth(visit.preprocess_ms)}, total;dur={total_ms}\r\n"
+        total_ms = (monotonic() - visit.started) * 1000
+        head = (
+            f"X-Request-Id: {visit.request_id}\r\n"
+            f"Server-Timing: preprocess;dur={visit.preprocess_ms:.1f}, total;dur={total_ms:.1f}\r\n"
+        )
         if merged.retry_after_s is not None:
             head = f"{head}Retry-After: {merged.retry_after_s}\r\n"
         if merged.status != 200:
-            return WholeAnswer(merged.status, _PROBLEM_HEAD + head, _encode_json(merged.body))
-        head = f"{head}X-Crema-Status: {merged.code}\r\n"
-        if as_msgpack:
-            return WholeAnswer(200, _MSGPACK_HEAD + head, msgpack.packb(merged.body))
-        return WholeAnswer(200, _JSON_HEAD + head, _encode_json(merged.body))
+            return WholeAnswer(merged.status, _PROBLEM_HEAD + head, body)
+        kind = _MSGPACK_HEAD if as_msgpack else _JSON_HEAD
+        return WholeAnswer(200, f"{kind}{head}X-Crema-Status: {merged.code}\r\n", body)
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
-    async def analyze_batch(self, request: web.BaseRequest) -> web.StreamResponse:
+    def analyze_batch(self, request: Request) -> Awaitable[web.StreamResponse]:
         """`POST /v1/analyze/batch`: 1 to 32 images; an item per image, each an answer or a problem."""
-        return await self._visited(request, "analyze/batch", self._analyze_batch)
+        return self._visited(request, "analyze/batch", self._analyze_batch)
 
-    async def _analyze_batch(self, request: web.BaseRequest, visit: Visit) -> web.StreamResponse:
+    async def _analyze_batch(self, request: Request, visit: Visit) -> web.StreamResponse:
         images, plan = await self._read(request, visit, BATCH, read_batch)
         as_msgpack = wants_msgpack(request)
         items: list[dict[str, Any]] = [{}] * len(images)
@@ -142,35 +146,36 @@ class ApiV1:
         try:
             if isinstance(image, CremaError):
                 raise image
-            merged = await self._run(visit, item_id, image, plan, as_msgpack)
+            fanout = await self._fan_out(visit, item_id, image, plan)
         except CremaError as error:
             after_ms = error.retry_after_ms
             after_s = None if after_ms is None else retry_after_seconds(after_ms)
             return {"kind": "problem", **problem(error, item_id)}, after_s
+        merged = self._merge_item(visit, item_id, fanout, as_msgpack)
         kind = "answer" if merged.status == 200 else "problem"
         return {"kind": kind, **merged.body}, merged.retry_after_s
 
     # -- models ----------------------------------------------------------------------------------------------------
 
-    async def list_models(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def list_models(self, request: Request) -> web.StreamResponse:
         """`GET /v1/models`."""
         _refuse_query(request)
         models = [describe(model) for model in self._directory.models.values()]
         return _answer({"models": models}, {}, wants_msgpack(request))
 
-    async def show_model(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def show_model(self, request: Request) -> web.StreamResponse:
         """`GET /v1/models/{name}`: the model, and a list of it alone, so that a reader of the list reads this too."""
         _refuse_query(request)
-        shown = describe(self._directory.model(unquote(request[SEGMENT])))
+        shown = describe(self._directory.model(unquote(request.segment)))
         return _answer({**shown, "models": [shown]}, {}, wants_msgpack(request))
 
     # -- what every call goes through ------------------------------------------------------------------------------
 
     async def _visited(
         self,
-        request: web.BaseRequest,
+        request: Request,
         where: str,
-        handle: Callable[[web.BaseRequest, Visit], Awaitable[web.StreamResponse]],
+        handle: Callable[[Request, Visit], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         """Runs a handler as a visit: the deadline's clock starts, problems become documents, the end is observed."""
         self.last_call = started = monotonic()
@@ -188,7 +193,7 @@ class ApiV1:
             self._observer.end(visit, monotonic())
 
     async def _read(
-        self, request: web.BaseRequest, visit: Visit, limits: Limits, read: ReadCall
+        self, request: Request, visit: Visit, limits: Limits, read: ReadCall
     ) -> tuple[list[Image], Plan]:
         """The images and the plan of a call. Raises CremaError for the whole call; takes a permit."""
         gate = self._gate
@@ -236,9 +241,7 @@ class ApiV1:
         visit.lane = plan.lane
         return images, plan
 
-    async def _run(
-        self, visit: Visit, request_id: str, image: Buffer | ImageUrl, plan: Plan, as_msgpack: bool
-    ) -> Merged:
+    async def _fan_out(self, visit: Visit, request_id: str, image: Photo, plan: Plan) -> Fanout:
         """One image through the tiers. Raises CremaError when it could not be prepared."""
         fanout = Fanout(
             self._ways,
@@ -258,20 +261,43 @@ class ApiV1:
         visit.image = fanout.image
         if fanout.failure is not None:
             raise fanout.failure
-        answered = monotonic()
-        parts = [part for part in fanout.parts if part is not None]
+        return fanout
+
+    def _merge(self, visit: Visit, request_id: str, fanout: Fanout, as_msgpack: bool) -> tuple[Merged, bytes]:
+        """The answer of a call of one image, and its body."""
+        merged_at = monotonic()
+        visit.parts = parts = fanout.parts
+        timing = _timing(visit, fanout, merged_at)
+        if as_msgpack:
+            for part in parts:
+                finish(part, as_msgpack)
+            merged = merge(request_id, parts, fanout.image, timing)
+            body = msgpack.packb(merged.body) if merged.status == 200 else _encode_json(merged.body)
+        else:
+            merged, body = merge_json(request_id, parts, fanout.image, timing)
+        visit.merge_ms = (monotonic() - merged_at) * 1000
+        if merged.code == "partial":
+            self._observer.partial()
+        return merged, body
+
+    def _merge_item(self, visit: Visit, item_id: str, fanout: Fanout, as_msgpack: bool) -> Merged:
+        """The answer for one image of a batch, ready to stand in its call's."""
+        parts = fanout.parts
         for part in parts:
             finish(part, as_msgpack)
-        visit.parts = [*visit.parts, *parts] if visit.parts else parts
-        timing = {
-            "preprocess_ms": tenth(fanout.preprocess_ms),
-            "total_ms": tenth((monotonic() - visit.started) * 1000),
-        }
-        merged = merge(request_id, parts, fanout.image, timing)
-        visit.merge_ms = (monotonic() - answered) * 1000
+        visit.parts = [*visit.parts, *parts]
+        merged = merge(item_id, parts, fanout.image, _timing(visit, fanout, monotonic()))
         if merged.code == "partial":
             self._observer.partial()
         return merged
+
+
+def _timing(visit: Visit, fanout: Fanout, now: float) -> dict[str, float]:
+    """An answer's `timing`."""
+    return {
+        "preprocess_ms": tenth(fanout.preprocess_ms),
+        "total_ms": tenth((now - visit.started) * 1000),
+    }
 
 
 def _with_query(error: CremaError, violations: Violations, query: Query) -> CremaError:
@@ -285,13 +311,13 @@ def _with_query(error: CremaError, violations: Violations, query: Query) -> Crem
     return told.error()
 
 
-def _refuse_query(request: web.BaseRequest) -> None:
+def _refuse_query(request: Request) -> None:
     violations = Violations()
     no_options(request.rel_url.raw_query_string, violations)
     violations.refuse()
 
 
-def wants_msgpack(request: web.BaseRequest) -> bool:
+def wants_msgpack(request: Request) -> bool:
     """Whether `Accept` asks for msgpack, and not for JSON before it."""
     accept = request.headers.get("Accept")
     if accept is None or "msgpack" not in (accept := accept.lower()):

@@ -18,7 +18,6 @@ from coordinator.description import description_routes
 from coordinator.directory import Directory
 from coordinator.docs_page import docs_routes
 from coordinator.fair_shares import FairShares
-from coordinator.fanout import Ways
 from coordinator.gate import Gate
 from coordinator.journal import Journal
 from coordinator.keys import Guard, KeyRing
@@ -26,8 +25,11 @@ from coordinator.rights import Rights
 from coordinator.scrape_targets import targets_route
 from coordinator.version_figures import figures_route
 from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
+from coordinator.ways import Ways
+from crema.host.health_routes import health_routes
+from crema.host.http_responses import json_response
 from crema.host.metrics import CONTENT_TYPE, Metrics
-from crema.host.service import OPEN, Route, Service, health_routes, json_response
+from crema.host.service import OPEN, Route, Service
 from crema.host.tier import is_loopback
 
 DRAIN_S: Final = 25.0
@@ -214,6 +216,7 @@ class App:
         await self.directory.close()
         await self.operations.close(1.0)
         await self.own.close(1.0)
+        self.observer.refresh()
         self.journal.flush()
         log.info("drained")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
+import msgspec
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import PayloadEncodingError
 from aiohttp.web_protocol import RequestPayloadError
@@ -27,6 +28,8 @@ MIN_BYTES_PER_S: Final = 1024
 RATE_GRACE_S: Final = 5.0
 # However much came before: what a stalled upload has sent is held against everybody's share of memory.
 STALL_S: Final = 10.0
+# A timer is moved when it would fire so much too soon (or too late), and not for every piece of a body.
+SOONER: Final = 1.01
 # A body too large by its own Content-Length is refused after its first bytes, which say what is too large; if they do
 # not come at once the refusal goes out without them.
 FIRST_BYTES_WAIT_S: Final = 0.05
@@ -48,8 +51,7 @@ ONE_IMAGE: Final = Limits(MAX_IMAGE_BYTES, MAX_ENVELOPE_BYTES)
 BATCH: Final = Limits(MAX_BATCH_BYTES, MAX_BATCH_BYTES)
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(msgspec.Struct):
     """What a call says to its body: `hold(n)` for every n bytes that came, `check(n)` before a caller who waits to be
     told so sends the n bytes it declared. Both may raise to stop. `deadline`, where it is known before the body is
     read, is a time of `monotonic`.
@@ -60,7 +62,11 @@ class Watch:
     deadline: float | None = None
 
 
-async def read_body(request: web.BaseRequest, limits: Limits, watch: Watch) -> tuple[Way, bytes]:
+Body = bytes | tuple[bytes, ...]
+"""A whole body; of a bare image the pieces that it came in, because joining them would be a copy that nobody needs."""
+
+
+async def read_body(request: web.BaseRequest, limits: Limits, watch: Watch) -> tuple[Way, Body]:
     """The way in and the whole body.
 
     Raises CremaError: `unsupported_media_type` for a Content-Encoding or for first bytes that are no way in,
@@ -109,7 +115,7 @@ class _Upload:
         self._chunks: list[bytes] = []
         self._received = 0
 
-    async def read(self) -> tuple[Way, bytes]:
+    async def read(self) -> tuple[Way, Body]:
         """As `read_body`."""
         request = self._request
         declared = request.content_length
@@ -128,7 +134,7 @@ class _Upload:
         began = loop.time()
         deadline = self._watch.deadline
         most_s = math.inf if deadline is None else max(0.0, deadline - monotonic())
-        allowed_s = RATE_GRACE_S
+        allowed_s = armed_s = RATE_GRACE_S
         try:
             async with asyncio.timeout(min(allowed_s, most_s)) as timer:
                 while chunk := await self._content.readany():
@@ -139,7 +145,9 @@ class _Upload:
                         max(RATE_GRACE_S, self._received / MIN_BYTES_PER_S),
                         loop.time() - began + STALL_S,
                     )
-                    timer.reschedule(began + min(allowed_s, most_s))
+                    if not armed_s <= allowed_s <= SOONER * armed_s:
+                        armed_s = allowed_s
+                        timer.reschedule(began + min(allowed_s, most_s))
         except TimeoutError:
             if most_s <= allowed_s:
                 raise CremaError(
@@ -152,6 +160,8 @@ class _Upload:
                 f"{self._received} bytes of the body came in {allowed_s:.0f} s; a body has {BODY_TIMEOUT_S:g} s in all and "
                 f"must come at {MIN_BYTES_PER_S} bytes a second or more, never pausing for {STALL_S:g} s: send a smaller image or try a better connection",
             ) from None
+        if self._way == "image":
+            return self._way, self._chunks[0] if len(self._chunks) == 1 else tuple(self._chunks)
         body = b"".join(self._chunks)
         return _way_in(body) if self._way is None else self._way, body
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
+from coordinator.body import Body
 from coordinator.envelope import decode_json, decode_msgpack
 from coordinator.form import read_form
 from coordinator.image_url import ImageUrl, read_url
@@ -21,27 +23,27 @@ from crema.host.channel import Buffer
 
 MAX_IMAGES: Final = 32
 
-Image = Buffer | ImageUrl | CremaError
-"""One image's bytes, its address, or what is wrong with it."""
+Image = Buffer | tuple[bytes, ...] | ImageUrl | CremaError
+"""One image's bytes, perhaps in pieces, its address, or what is wrong with it."""
 
 _FORM_FIELDS: Final = (*OPTIONS, "options")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """The images of a request in order, and what its body says about options, strongest source first."""
 
     images: Sequence[Image]
     sources: list[Options]
 
 
-def read_call(way: Way, body: bytes, violations: Violations) -> Call:
+def read_call(way: Way, body: Body, violations: Violations) -> Call:
     """The call of one image. Violations are noted; what is wrong with the image is in its place.
 
     Raises CremaError for a body that is malformed.
     """
-    if way == "image":
-        return Call((too_large(len(body)) if len(body) > MAX_IMAGE_BYTES else body,), [])
+    if way == "image" or isinstance(body, tuple):
+        size = sum(map(len, body)) if isinstance(body, tuple) else len(body)
+        return Call((too_large(size) if size > MAX_IMAGE_BYTES else body,), [])
     if way == "form":
         form = read_form(body, _FORM_FIELDS, violations)
         sources = _form_sources(form.fields, violations)
@@ -62,9 +64,9 @@ def read_call(way: Way, body: bytes, violations: Violations) -> Call:
     return _call_of_one(_image(members["image"], ("image",), way, violations), sources)
 
 
-def read_batch(way: Way, body: bytes, violations: Violations) -> Call:
+def read_batch(way: Way, body: Body, violations: Violations) -> Call:
     """The call of 1 to 32 images. As `read_call`, with everything that is wrong with one image in its place."""
-    if way == "image":
+    if way == "image" or isinstance(body, tuple):
         raise invalid(
             ("images",),
             "a batch is a form with repeated `image` parts, or a map with `images`; /v1/analyze takes one image",

@@ -12,7 +12,8 @@ from typing import Final
 from aiohttp import web
 
 from crema.errors import CremaError
-from crema.host.service import OPEN, SEGMENT, Route
+from crema.host.http_request import Request
+from crema.host.service import OPEN, Route
 
 PAGE: Final = "index.html"
 # file → its type; what the folder holds besides (licences) is not served
@@ -43,8 +44,8 @@ async def _page(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(body=_read(PAGE), headers={"Content-Type": "text/html; charset=utf-8", **SAFE})
 
 
-async def _file(request: web.BaseRequest) -> web.StreamResponse:
-    name = request[SEGMENT]
+async def _file(request: Request) -> web.StreamResponse:
+    name = request.segment
     if name not in FILES:
         raise CremaError("not_found", f"the page /docs has no file of that name; it has {', '.join(FILES)}")
     headers = {"Content-Type": FILES[name], "Cache-Control": "max-age=3600", **SAFE}

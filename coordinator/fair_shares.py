@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
-from coordinator.directory import Peer, Served
 from coordinator.merge import Part
+from coordinator.peer import Peer
 from coordinator.plan import Plan
+from coordinator.served import Served
 from crema.errors import CremaError
 
 # How quickly a key's mean use follows what it does, and how slowly its habit.

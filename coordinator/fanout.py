@@ -8,121 +8,58 @@ answer wins. Decides nothing about the answer's body: it hands over what each mo
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Final
 
 import structlog
 
+from coordinator import hop_errors
 from coordinator.answers import (
     NO_OUTCOME,
     PREPROCESS_STATUSES,
-    Tensor,
     error_of,
     image_of,
     is_refusal,
     outcome_of,
     queue_ms_of,
-    tensors_of,
     timing_of,
 )
-from coordinator.directory import Directory, Peer, Peers, Served
+from coordinator.attempt import Attempt
 from coordinator.image_url import ImageUrl
-from coordinator.merge import DEFAULT_RETRY_AFTER_MS, Part
-from coordinator.patience import Patience
+from coordinator.merge import Part
+from coordinator.peer import Peer
 from coordinator.plan import Plan
-from coordinator.router import NONE, Router
-from coordinator.second_try import SecondTries, can_be_tried_elsewhere, more_telling
+from coordinator.router import NONE
+from coordinator.second_try import can_be_tried_elsewhere, more_telling
+from coordinator.ways import Ways
 from crema.errors import CremaError
 from crema.host.channel import Buffer, ChannelLost
+from crema.host.headers import pack_members
 
 # What the other tiers take; the id of a batch's item may be longer.
 MAX_REQUEST_ID: Final = 128
 # In place of a model's index: the hop to the preprocessor.
 PREPROCESS: Final = -1
 
+UNANSWERED: Final = Part("", "", "", False)
+
+Photo = Buffer | tuple[bytes, ...] | ImageUrl
+"""A photo's bytes, perhaps in pieces, or its address."""
+
 log = structlog.get_logger(__name__)
-
-
-class Ways:
-    """What all calls of a coordinator share on their way down: who chooses replicas, and what second tries may cost."""
-
-    __slots__ = ("directory", "patience", "router", "tries")
-
-    def __init__(self, directory: Directory, router: Router | None = None) -> None:
-        self.directory = directory
-        self.router = router or Router()
-        self.tries = SecondTries()
-        self.patience = Patience()
-
-
-class Attempt:
-    """One request that was sent to one replica. `fanout` is None once nothing more can come of it."""
-
-    __slots__ = ("fanout", "index", "is_second", "peer", "peers", "sent_at", "sent_id")
-
-    def __init__(
-        self, fanout: Fanout, index: int, peers: Peers, peer: Peer, sent_at: float, is_second: bool
-    ) -> None:
-        self.fanout: Fanout | None = fanout
-        self.index = index
-        self.peers = peers
-        self.peer = peer
-        self.sent_at = sent_at
-        self.is_second = is_second
-        self.sent_id = 0
-
-    def answered(self, header: dict[str, Any] | None, payload: Buffer, lost: Exception | None) -> None:
-        """The channel's `OnAnswer`."""
-        fanout = self.fanout
-        if fanout is not None:
-            self.fanout = None
-            fanout.answered(self, header, payload)
-
-    def is_late(self, now: float) -> None:
-        """The wheel's reminder."""
-        if self.fanout is not None:
-            self.fanout.is_late(self, now)
-
-    def failed(self, now: float) -> None:
-        """Its connection broke, or what came was no answer to it."""
-        group, replica = self.peers.group, self.peer.replica
-        group.ejection.failed(group.replicas, replica, now, self.sent_at)
-        replica.given_up(self.sent_at)
-
-    def refused(self, now: float, header: dict[str, Any], error: CremaError) -> None:
-        """The replica answered, and not with what was asked for."""
-        if error.status in (429, 503):
-            self.peer.replica.refused(now, header.get("load"), error.retry_after_ms)
-        else:
-            self.peer.replica.answered(now, header.get("load"))
-
-    def succeeded(
-        self, now: float, header: dict[str, Any], service_ms: float, item_ms: float | None, size: int
-    ) -> None:
-        """The replica answered; `service_ms` without its queue, for work of `size` (0: not known)."""
-        group, replica = self.peers.group, self.peer.replica
-        if group.is_many and size:
-            group.ejection.answered(group.replicas, replica, now, self.sent_at, service_ms, size)
-        replica.answered(now, header.get("load"), item_ms, service_ms)
-
-    def give_up(self) -> None:
-        """Its answer is not wanted any more: tell the replica."""
-        self.fanout = None
-        self.peer.replica.given_up(self.sent_at)
-        with suppress(ChannelLost):
-            self.peer.client.cancel(self.sent_id)
 
 
 class Fanout:
     """One photo's way through the tiers. `start()` once; `done` resolves when everything is answered or given up.
 
-    Afterwards either `failure` (the photo could not be prepared) or every place of `parts` is set.
+    Afterwards either `failure` is set (the photo could not be prepared), or no place of `parts` is `UNANSWERED`.
     """
 
     __slots__ = (
-        "_deadline", "_errors", "_in_flight", "_is_over", "_loop", "_missing", "_photo", "_photo_bytes", "_request_id",
-        "_tensors", "_timer", "_traceparent", "_ways", "done", "failure", "image", "parts", "plan", "preprocess_ms",
+        "_asked_count", "_deadline", "_errors", "_in_flight", "_is_over", "_items", "_loop", "_missing", "_photo",
+        "_photo_bytes", "_request_id", "_tensors", "_timer", "_traceparent", "_ways", "done", "failure", "image",
+        "parts", "plan", "preprocess_ms",
     )  # fmt: skip
 
     def __init__(
@@ -141,7 +78,7 @@ class Fanout:
         self.failure: CremaError | None = None
         self.image: dict[str, Any] | None = None
         self.preprocess_ms = 0.0
-        self.parts: list[Part | None] = [None] * len(plan.models)
+        self.parts: list[Part] = [UNANSWERED] * len(plan.models)
         self._ways = ways
         # its end tells the images of a batch apart
         self._request_id = request_id[-MAX_REQUEST_ID:]
@@ -149,25 +86,22 @@ class Fanout:
         self._traceparent = traceparent
         self._loop = loop
         self._missing = len(plan.models)
-        self._photo: Buffer | ImageUrl = b""
+        self._photo: tuple[Buffer, ...] | ImageUrl = ()
         self._photo_bytes = 0
-        self._tensors: list[Tensor] = []
+        self._asked_count = 4 if traceparent is None else 5
+        self._items: Sequence[bytes] = ()
+        self._tensors: Sequence[Buffer] = ()
         self._in_flight: set[Attempt] = set()
         # the hops that were tried twice, with the error of the try that has failed, if one has
         self._errors: dict[int, CremaError | None] = {}
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self, image: Buffer | ImageUrl) -> None:
+    def start(self, image: Photo) -> None:
         """Send the photo off, or its address. Everything later happens in callbacks."""
         now = monotonic()
         if now >= self._deadline:
-            self._fail(
-                CremaError(
-                    "deadline_exceeded",
-                    "the deadline passed before the image was sent on; allow more with deadline_ms",
-                )
-            )
+            self._fail(hop_errors.late("before the image was sent on"))
             return
         directory = self._ways.directory
         for planned in self.plan.models:
@@ -176,13 +110,16 @@ class Fanout:
         else:
             # nobody is there to look at the photo: say so before it is decoded
             for index, planned in enumerate(self.plan.models):
-                self._failed(index, _no_replica(planned.served))
+                self._failed(index, hop_errors.no_replica(planned.served))
             return
-        self._photo = image
         # of an image by URL nothing is known that its preparation's time could be measured against
-        self._photo_bytes = 0 if isinstance(image, ImageUrl) else len(image)
+        if isinstance(image, ImageUrl):
+            self._photo = image
+        else:
+            self._photo = image if isinstance(image, tuple) else (image,)
+            self._photo_bytes = sum(map(len, self._photo))
         self._timer = self._loop.call_later(self._deadline - now, self._expire)
-        self._try(PREPROCESS, now)
+        self._prepare(now)
 
     def cancel(self) -> None:
         """Give up what is not answered yet and tell the tiers. Does nothing once all is over."""
@@ -191,7 +128,32 @@ class Fanout:
 
     # -- the two hops ----------------------------------------------------------------------------------------------
 
-    def _try(self, index: int, now: float, besides: Peer | None = None) -> bool:
+    def _prepare(self, now: float) -> None:
+        """The first hop: the photo to a preprocessor."""
+        if self._try(PREPROCESS, now, self._asked("preprocess", now)):
+            self._ways.tries.budget.sent(1)
+
+    def _infer(self, now: float) -> None:
+        """The second hop: each model's tensor to one of its replicas."""
+        asked = self._asked("infer", now)
+        sent = 0
+        for index in range(len(self.plan.models)):
+            sent += self._try(index, now, asked)
+        self._ways.tries.budget.sent(sent)
+
+    def _asked(self, kind: str, now: float) -> bytes:
+        """What all requests of a hop say, packed: `_asked_count` members."""
+        members: dict[str, Any] = {
+            "kind": kind,
+            "request_id": self._request_id,
+            "remaining_ms": (self._deadline - now) * 1000,
+            "lane": self.plan.lane,
+        }
+        if self._traceparent is not None:
+            members["traceparent"] = self._traceparent
+        return pack_members(members)
+
+    def _try(self, index: int, now: float, asked: bytes, besides: Peer | None = None) -> bool:
         """Send a hop's request to the replica that the router chooses, the second time to another than `besides`.
 
         Returns whether it was sent; a first try that could not be has failed then.
@@ -215,32 +177,24 @@ class Fanout:
         attempt = Attempt(self, index, peers, peer, now, besides is not None)
         try:
             if index == PREPROCESS:
-                header = self._header("preprocess", now)
-                header["specs"] = self.plan.specs
-                photo = self._photo
-                if isinstance(photo, ImageUrl):
-                    header["url"], photo = photo.url, b""
-                attempt.sent_id = peer.client.submit(header, (photo,), attempt.answered)
+                self._send_photo(attempt, asked)
             else:
-                planned = self.plan.models[index]
-                described, data = self._tensors[planned.spec]
-                header = self._header("infer", now)
-                header["items"] = (
-                    {"shape": described["shape"], "dtype": described["dtype"], "params": planned.params},
+                attempt.sent_id = peer.client.submit_packed(
+                    asked + self._items[index],
+                    self._asked_count + 1,
+                    (self._tensors[self.plan.models[index].spec],),
+                    attempt.answered,
                 )
-                attempt.sent_id = peer.client.submit(header, (data,), attempt.answered)
         except ChannelLost:
             if besides is not None:
                 return False
-            if self._try(index, now, peer):
+            if self._try(index, now, asked, peer):
                 return True
             self._gone(index, self._nobody(index))
             return False
         except ValueError:
             log.exception("header_too_large", request_id=self._request_id)
-            self._gone(
-                index, CremaError("internal", "this model's params do not fit the channel; send shorter ones")
-            )
+            self._gone(index, hop_errors.too_long())
             return False
         replica = peer.replica
         if group.is_many:
@@ -249,113 +203,71 @@ class Fanout:
                 ways.patience.add(due, attempt)
         replica.sent(now)
         self._in_flight.add(attempt)
-        if besides is None:
-            ways.tries.budget.sent(1)
         return True
 
-    def _header(self, kind: str, now: float) -> dict[str, Any]:
-        header: dict[str, Any] = {
-            "kind": kind,
-            "request_id": self._request_id,
-            "remaining_ms": (self._deadline - now) * 1000,
-            "lane": self.plan.lane,
-        }
-        if self._traceparent is not None:
-            header["traceparent"] = self._traceparent
-        return header
+    def _send_photo(self, attempt: Attempt, asked: bytes) -> None:
+        photo, count = self._photo, self._asked_count + 1
+        asked += self.plan.layouts.specs(self.plan.specs)
+        if isinstance(photo, ImageUrl):
+            asked, count, photo = asked + pack_members({"url": photo.url}), count + 1, ()
+        attempt.sent_id = attempt.peer.client.submit_packed(asked, count, photo, attempt.answered)
 
-    def answered(self, attempt: Attempt, header: dict[str, Any] | None, payload: Buffer) -> None:
+    def answered(self, attempt: Attempt, now: float, header: dict[str, Any] | None, payload: Buffer) -> None:
         """A request was answered; without a header its connection was lost."""
-        now = monotonic()
         self._in_flight.discard(attempt)
         if attempt.index == PREPROCESS:
-            self._preprocessed(attempt, now, header, payload)
+            self._prepared(attempt, now, header, payload)
         else:
             self._inferred(attempt, now, header, payload)
 
-    def _preprocessed(
-        self, attempt: Attempt, now: float, header: dict[str, Any] | None, payload: Buffer
-    ) -> None:
+    def _prepared(self, attempt: Attempt, now: float, header: dict[str, Any] | None, payload: Buffer) -> None:
         total_ms = (now - attempt.sent_at) * 1000
         self.preprocess_ms += total_ms
-        if header is None:
-            attempt.failed(now)
-            self._try_again(attempt, now, _lost("the preprocessor was lost; come back in a second"))
+        if header is None or header.get("status") != 200:
+            self._not_answered(attempt, now, header)
             return
-        if header.get("status") != 200:
-            error = error_of(header, "preprocessor", PREPROCESS_STATUSES)
-            if not is_refusal(header):
-                attempt.failed(now)
-                self._try_again(attempt, now, error)
-                return
-            attempt.refused(now, header, error)
-            if can_be_tried_elsewhere(error):
-                self._try_again(attempt, now, error)
-            else:
-                self._gone(PREPROCESS, error)
-            return
+        plan = self.plan
         image = image_of(header)
-        tensors = tensors_of(header, payload, len(self.plan.specs))
-        if image is None or tensors is None:
+        layout = plan.layouts.of(header.get("tensors"), len(plan.specs), plan.models)
+        tensors = None if layout is None else layout.slices(payload)
+        if image is None or layout is None or tensors is None:
             log.error(
                 "preprocessor_answer_invalid", peer=attempt.peer.client.address, request_id=self._request_id
             )
             attempt.failed(now)
-            error = CremaError(
-                "internal",
-                "the preprocessor's answer does not fit the request; it is logged under this request id",
-            )
-            self._try_again(attempt, now, error)
+            self._try_again(attempt, now, hop_errors.unfitting())
             return
         service_ms = max(0.0, total_ms - queue_ms_of(header.get("timing")))
         attempt.succeeded(now, header, service_ms, None, self._photo_bytes)
         if self._errors:
             self._won(attempt)
         self.image = image
+        self._items = layout.items
         self._tensors = tensors
-        self._photo = b""
-        for index in range(len(self.plan.models)):
-            self._try(index, now)
+        self._photo = ()
+        self._infer(now)
 
     def _inferred(self, attempt: Attempt, now: float, header: dict[str, Any] | None, payload: Buffer) -> None:
         index = attempt.index
         planned = self.plan.models[index]
         served = planned.served
-        if header is None:
-            attempt.failed(now)
-            self._try_again(attempt, now, _lost("the connection to the minion was lost; try again"))
-            return
-        if header.get("status") != 200:
-            error = error_of(header, f"{served.model}@{served.version_text}")
-            if not is_refusal(header):
-                attempt.failed(now)
-                self._try_again(attempt, now, error)
-                return
-            attempt.refused(now, header, error)
-            if can_be_tried_elsewhere(error):
-                self._try_again(attempt, now, error)
-            else:
-                self._gone(index, error)
+        if header is None or header.get("status") != 200:
+            self._not_answered(attempt, now, header)
             return
         if header.get("version") != served.version_text or header.get("model") != served.model:
             # the port of a minion that is gone may belong to another by now; its answer is not what was asked for
             attempt.failed(now)
-            log.error(
-                "wrong_minion",
-                peer=attempt.peer.client.address,
-                wanted=f"{served.model}@{served.version_text}",
-            )
-            self._try_again(attempt, now, _no_replica(served))
+            log.error("wrong_minion", peer=attempt.peer.client.address, wanted=served.full_name)
+            self._try_again(attempt, now, hop_errors.no_replica(served))
             return
         output, failure = outcome_of(header, payload)
         if failure is NO_OUTCOME:
             attempt.failed(now)
             self._try_again(attempt, now, NO_OUTCOME)
             return
-        total_ms = (now - attempt.sent_at) * 1000
-        timing, item_ms, size = timing_of(header.get("timing"), total_ms)
+        timing, service_ms, item_ms, size = timing_of(header.get("timing"), (now - attempt.sent_at) * 1000)
         if failure is None:
-            attempt.succeeded(now, header, max(0.0, total_ms - timing.get("queue_ms", 0.0)), item_ms, size)
+            attempt.succeeded(now, header, service_ms, item_ms, size)
         else:
             attempt.refused(now, header, failure)
             if can_be_tried_elsewhere(failure):
@@ -364,12 +276,30 @@ class Fanout:
                 return
         if self._errors:
             self._won(attempt)
-        self._settle(
-            index,
-            Part(
-                planned.key, served.model, served.version_text, planned.is_required, output, timing, failure
-            ),
+        self.parts[index] = Part(
+            planned.key, served.model, served.version_text, planned.is_required, output, timing, failure
         )
+        self._missing -= 1
+        if not self._missing:
+            self._end()
+
+    def _not_answered(self, attempt: Attempt, now: float, header: dict[str, Any] | None) -> None:
+        """A hop's request was refused, or its replica was lost."""
+        if attempt.index == PREPROCESS:
+            who, statuses, loss = "preprocessor", PREPROCESS_STATUSES, hop_errors.PREPROCESSOR_LOST
+        else:
+            who, statuses = self.plan.models[attempt.index].served.full_name, None
+            loss = hop_errors.MINION_LOST
+        error = hop_errors.lost(loss) if header is None else error_of(header, who, statuses)
+        if header is None or not is_refusal(header):
+            attempt.failed(now)
+            self._try_again(attempt, now, error)
+            return
+        attempt.refused(now, header, error)
+        if can_be_tried_elsewhere(error):
+            self._try_again(attempt, now, error)
+        else:
+            self._gone(attempt.index, error)
 
     # -- second tries ----------------------------------------------------------------------------------------------
 
@@ -383,7 +313,7 @@ class Fanout:
             self._ways.tries.ended["failed"] += 1
             self._gone(index, more_telling(errors[index], error))
             return
-        if now < self._deadline and self._try(index, now, attempt.peer):
+        if now < self._deadline and self._try_another(attempt, now):
             errors[index] = error
         else:
             self._gone(index, error)
@@ -398,8 +328,13 @@ class Fanout:
             attempt.peer.client.reset()
         # bulk may well wait behind others at a replica that works
         can_help = attempt.index not in self._errors and (is_silent or self.plan.lane == "interactive")
-        if can_help and self._try(attempt.index, now, attempt.peer):
+        if can_help and self._try_another(attempt, now):
             self._errors[attempt.index] = None
+
+    def _try_another(self, attempt: Attempt, now: float) -> bool:
+        """Ask another replica than `attempt` did, if there is one and the budget allows it."""
+        asked = self._asked("preprocess" if attempt.index == PREPROCESS else "infer", now)
+        return self._try(attempt.index, now, asked, attempt.peer)
 
     def _won(self, attempt: Attempt) -> None:
         """The hop is answered: the other try of it, if it is still under way, is not wanted any more."""
@@ -415,8 +350,8 @@ class Fanout:
 
     def _nobody(self, index: int) -> CremaError:
         if index == PREPROCESS:
-            return _lost("no preprocessor can be reached; come back in a second")
-        return _no_replica(self.plan.models[index].served)
+            return hop_errors.lost(hop_errors.NO_PREPROCESSOR)
+        return hop_errors.no_replica(self.plan.models[index].served)
 
     def _gone(self, index: int, error: CremaError) -> None:
         """A hop has failed for good."""
@@ -426,16 +361,14 @@ class Fanout:
             self._failed(index, error)
 
     def _failed(self, index: int, error: CremaError) -> None:
+        """A model has no outcome, for good."""
         planned = self.plan.models[index]
         served = planned.served
-        self._settle(
-            index, Part(planned.key, served.model, served.version_text, planned.is_required, error=error)
+        self.parts[index] = Part(
+            planned.key, served.model, served.version_text, planned.is_required, error=error
         )
-
-    def _settle(self, index: int, part: Part) -> None:
-        self.parts[index] = part
         self._missing -= 1
-        if self._missing == 0:
+        if not self._missing:
             self._end()
 
     def _fail(self, error: CremaError) -> None:
@@ -446,18 +379,10 @@ class Fanout:
         """The deadline: what is not answered now is late, and its answer is not wanted any more."""
         self._timer = None
         if self.image is None:
-            self._fail(
-                CremaError(
-                    "deadline_exceeded",
-                    "the deadline passed while the image was prepared; allow more with deadline_ms",
-                )
-            )
+            self._fail(hop_errors.late("while the image was prepared"))
             return
-        for index in [index for index, part in enumerate(self.parts) if part is None]:
-            late = CremaError(
-                "deadline_exceeded", "no answer before the deadline; allow more with deadline_ms"
-            )
-            self._failed(index, late)
+        for index in [index for index, part in enumerate(self.parts) if part is UNANSWERED]:
+            self._failed(index, hop_errors.silent())
 
     def _end(self) -> None:
         self._is_over = True
@@ -469,20 +394,6 @@ class Fanout:
                 self._ways.tries.ended["discarded"] += 1
             attempt.give_up()
         self._in_flight.clear()
-        self._tensors, self._photo = [], b""
+        self._tensors, self._photo = (), ()
         if not self.done.done():
             self.done.set_result(None)
-
-
-def _no_replica(served: Served) -> CremaError:
-    row = served.row
-    says = "cannot be reached" if row.state == "ready" else f"is {row.state}"
-    return CremaError(
-        "not_ready",
-        f"{served.model}@{served.version_text} {says}: 0 of {row.wanted} replicas ready; GET /v1/models shows the state of all",
-        retry_after_ms=DEFAULT_RETRY_AFTER_MS,
-    )
-
-
-def _lost(message: str) -> CremaError:
-    return CremaError("not_ready", message, retry_after_ms=DEFAULT_RETRY_AFTER_MS)

@@ -10,9 +10,11 @@ import asyncio
 import random
 import sys
 from datetime import UTC, datetime
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 import msgspec
+
+from coordinator.event import Event
 
 WRITE_EVERY_S: Final = 0.2
 # Above this many waiting events the log's reader is too slow, and further ones are dropped.
@@ -33,23 +35,23 @@ class Journal:
         self.dropped = 0
         self._tier = tier
         self._stream = sys.stderr if stream is None else stream
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[Event] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def wants(self, is_plain: bool) -> bool:
         """Whether to write an event: of plain requests a sample, of all others every one."""
         return self.is_on and (not is_plain or self.sample >= 1 or random.random() < self.sample)
 
-    def write(self, event: dict[str, Any]) -> None:
-        """Queue one event; `event` gets the members that all events have, and must not change afterwards."""
+    def write(self, event: Event) -> None:
+        """Queue one event; it gets what the journal knows, and must not change afterwards."""
         if not self.is_on:
             return
         if len(self._waiting) >= MAX_WAITING:
             self.dropped += 1
             return
-        event["level"] = "info"
-        event["tier"] = self._tier
-        event["timestamp"] = datetime.now(UTC)
+        event.level = "info"
+        event.tier = self._tier
+        event.timestamp = datetime.now(UTC)
         self._waiting.append(event)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WRITE_EVERY_S, self.flush)

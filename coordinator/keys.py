@@ -19,8 +19,10 @@ from aiohttp import web
 from coordinator.gate import Holding
 from coordinator.quota import Quota
 from crema.errors import CremaError
+from crema.host.http_request import Request, request_id_of
+from crema.host.http_responses import problem_response
 from crema.host.key_file import ApiKey, KeyFileError, Keys, Scope, read_keys
-from crema.host.service import OPEN, Route, problem_response, request_id_of
+from crema.host.service import OPEN, Route
 
 WATCH_EVERY_S: Final = 1.0
 MAX_KNOWN_HOSTS: Final = 64
@@ -49,9 +51,6 @@ class Caller:
     def __init__(self, account: Account, scopes: tuple[Scope, ...]) -> None:
         self.account = account
         self.scopes = scopes
-
-
-CALLER: Final = web.RequestKey("caller", Caller)
 
 
 class KeyRing:
@@ -134,7 +133,7 @@ class Guard:
         self,
         ring: KeyRing,
         hosts: Iterable[str] = (),
-        refused: Callable[[web.BaseRequest, CremaError], None] | None = None,
+        refused: Callable[[Request, CremaError], None] | None = None,
     ) -> None:
         """`hosts` are names besides `localhost` under which callers may reach a listener on loopback."""
         self.listens_here_only = True
@@ -149,7 +148,7 @@ class Guard:
         """The route, with its scope asked for before its handler begins."""
         handler, scope = route.handler, route.scope
 
-        def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+        def handle(request: Request) -> Awaitable[web.StreamResponse]:
             try:
                 self.check(request, scope)
             except CremaError as error:
@@ -158,8 +157,8 @@ class Guard:
 
         return Route(route.method, route.path, handle, scope)
 
-    def check(self, request: web.BaseRequest, scope: Scope | str) -> None:
-        """Raises CremaError `unauthenticated` or `forbidden`. Whoever gets past with a key is `request[CALLER]`."""
+    def check(self, request: Request, scope: Scope | str) -> None:
+        """Raises CremaError `unauthenticated` or `forbidden`. Whoever gets past with a key is `request.caller`."""
         if scope == "admin" and ADMIN_HEADER not in request.headers:
             raise CremaError(
                 "forbidden",
@@ -176,7 +175,7 @@ class Guard:
         caller = self._ring.recognise(request.headers)
         if scope not in caller.scopes:
             raise needs_scope(scope, f"{request.method} {request.rel_url.raw_path[:200]}")
-        request[CALLER] = caller
+        request.caller = caller
 
     def _check_host(self, host: str) -> None:
         """Without keys, loopback alone keeps strangers out: a web page that has its own name resolve to this machine
@@ -191,7 +190,7 @@ class Guard:
             f"this listener is not called {name[:100]!r}; call it by its address, or list the name in coordinator.hosts",
         )
 
-    async def _refuse(self, request: web.BaseRequest, error: CremaError) -> web.StreamResponse:
+    async def _refuse(self, request: Request, error: CremaError) -> web.StreamResponse:
         if self._refused is not None:
             self._refused(request, error)
         headers = {"WWW-Authenticate": 'Bearer realm="crema"'} if error.status == 401 else {}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +22,8 @@ _REFUSALS: Final = frozenset({"overloaded", "not_ready"})
 _MAX_NAMED: Final = 4
 
 _encode = msgspec.json.Encoder().encode
+# what it raises for a value that is none
+_NOT_JSON: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class Part(msgspec.Struct):
@@ -37,8 +38,7 @@ class Part(msgspec.Struct):
     error: CremaError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(msgspec.Struct, frozen=True):
     """A call's answer: `body` is an answer if `status` is 200, else a problem document."""
 
     status: int
@@ -67,6 +67,29 @@ def finish(part: Part, as_msgpack: bool) -> None:
         )
 
 
+def merge_json(
+    request_id: str, parts: Sequence[Part], image: dict[str, Any] | None, timing: dict[str, float]
+) -> tuple[Merged, bytes]:
+    """Finish all parts and merge them: the answer, and its body as JSON.
+
+    Encoded once where all is well. The encoder writes null for NaN and infinity: without a null there was none.
+    """
+    for part in parts:
+        if part.error is not None:
+            part.error = part_error(part.error)
+    merged = merge(request_id, parts, image, timing)
+    try:
+        encoded = _encode(merged.body)
+    except _NOT_JSON:
+        encoded = b"null"
+    if b"null" in encoded:
+        for part in parts:
+            finish(part, as_msgpack=False)
+        merged = merge(request_id, parts, image, timing)
+        encoded = _encode(merged.body)
+    return merged, encoded
+
+
 def part_error(error: CremaError) -> CremaError:
     """An error as a part may carry it: with a status of `STATUS_ORDER`; a refusal always says when to come back."""
     if error.status not in STATUS_ORDER:
@@ -85,7 +108,7 @@ def sealed(output: Any) -> msgspec.Raw | None:
     """An output as finished JSON, or None when it holds a number that is not finite or something that is not JSON."""
     try:
         encoded = _encode(output)
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except _NOT_JSON:
         return None
     # the encoder writes null for NaN and infinity; without a null there was none, and nothing needs to be walked
     if b"null" in encoded and not is_finite(output):
@@ -104,24 +127,6 @@ def is_finite(value: Any) -> bool:
     return True
 
 
-def result_of(part: Part) -> dict[str, Any]:
-    """A part as it stands in `results`."""
-    if part.error is not None:
-        return {
-            "status": "error",
-            "model": part.model,
-            "version": part.version,
-            "error": part.error.as_wire(),
-        }
-    return {
-        "status": "ok",
-        "model": part.model,
-        "version": part.version,
-        "output": part.output,
-        "timing": part.timing,
-    }
-
-
 def merge(
     request_id: str, parts: Sequence[Part], image: dict[str, Any] | None, timing: dict[str, float]
 ) -> Merged:
@@ -134,19 +139,33 @@ def merge(
     failed: list[Part] = []
     after_ms = 0.0
     for part in parts:
-        results[part.key] = result_of(part)
-        if part.error is not None:
+        error = part.error
+        if error is None:
+            results[part.key] = {
+                "status": "ok",
+                "model": part.model,
+                "version": part.version,
+                "output": part.output,
+                "timing": part.timing,
+            }
+        else:
+            results[part.key] = {
+                "status": "error",
+                "model": part.model,
+                "version": part.version,
+                "error": error.as_wire(),
+            }
             failed.append(part)
-            after_ms = max(after_ms, part.error.retry_after_ms or 0.0)
+            after_ms = max(after_ms, error.retry_after_ms or 0.0)
     retry_after_s = retry_after_seconds(after_ms) if after_ms else None
-    failed_required = [part for part in failed if part.is_required]
+    failed_required = [part for part in failed if part.is_required] if failed else failed
     if len(failed) < len(parts) and not failed_required:
         status = "partial" if failed else "ok"
         body = {"id": request_id, "status": status, "image": image, "results": results, "timing": timing}
         return Merged(200, body, retry_after_s, status)
-    error = _reason(failed_required or failed, after_ms)
-    body = {**problem(error, request_id), "results": results}
-    return Merged(error.status, body, retry_after_s, error.code)
+    reason = _reason(failed_required or failed, after_ms)
+    body = {**problem(reason, request_id), "results": results}
+    return Merged(reason.status, body, retry_after_s, reason.code)
 
 
 def _reason(failed: list[Part], after_ms: float) -> CremaError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordinator.directory import Served, ServedModel
+from coordinator.served import Served, ServedModel
 
 
 def describe(model: ServedModel) -> dict[str, Any]:

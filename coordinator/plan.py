@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from coordinator.canary import NOBODY, pick, point_of
-from coordinator.directory import Directory, Served
+from coordinator.directory import Directory
+from coordinator.layout import Layouts
 from coordinator.options import CallOptions, Entry, OnError, Options, combine, options_of_query
+from coordinator.served import Served
 from coordinator.violations import Path, Violations, shown
 from crema.errors import CremaError
 from crema.names import Lane
@@ -64,6 +66,8 @@ class Plan:
     lane: Lane
     on_error: OnError
     has_canaries: bool = False
+    layouts: Layouts = field(default_factory=Layouts, compare=False, repr=False)
+    """What all its calls send alike."""
     _variants: dict[tuple[int, ...], Plan] = field(default_factory=dict, compare=False, repr=False)
     """The plans of callers who get canaries, by which they get."""
 
@@ -86,7 +90,14 @@ class Plan:
             if served.spec not in specs:
                 specs.append(served.spec)
             models.append(replace(model, served=served, spec=specs.index(served.spec), canaries=()))
-        return replace(self, models=tuple(models), specs=tuple(specs), has_canaries=False, _variants={})
+        return replace(
+            self,
+            models=tuple(models),
+            specs=tuple(specs),
+            has_canaries=False,
+            layouts=Layouts(),
+            _variants={},
+        )
 
 
 class Query:
@@ -135,7 +146,7 @@ class Planner:
         own, params, models that take no image, and beside those also unknown models and versions. Where these are all
         that is wrong, `unknown_model` or `unknown_version` of the first.
         """
-        if sources or violations or query.violations:
+        if sources or violations:
             return self._make(query, sources, violations)
         revision = self._directory.revision
         if query.plan is None or query.revision != revision:
@@ -164,7 +175,7 @@ class Planner:
             if served.spec is None:
                 violations.add(
                     ("models", index),
-                    f"{served.model}@{served.version_text} takes a tensor, not an image; send it to a minion's own /v1/infer",
+                    f"{served.full_name} takes a tensor, not an image; send it to a minion's own /v1/infer",
                 )
                 continue
             if served.spec not in specs:
@@ -202,7 +213,7 @@ def check_params(entry: Entry, served: Served, path: Path, violations: Violation
     for name, value in entry.params.items():
         declared = served.params.get(name)
         if declared is None:
-            violations.unknown((*path, name), served.params, f"param of {served.model}@{served.version_text}")
+            violations.unknown((*path, name), served.params, f"param of {served.full_name}")
         else:
             message = wrong_with(value, declared)
             if message is not None:

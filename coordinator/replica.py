@@ -11,6 +11,8 @@ from typing import Any, Final
 # Weight of one answer in a replica's mean times.
 _WEIGHT: Final = 0.2
 _UNKNOWN_ITEM_MS: Final = 1.0
+# 0 stands for unknown
+_LEAST_SERVICE_MS: Final = 0.001
 _OTHERS_WEIGHT: Final = 0.05
 _MOST_OTHERS: Final = 16.0
 # A replica that is new or comes back begins with this share of an equal's choices and has all of them after so long.
@@ -115,17 +117,20 @@ class Replica:
         """It was answered, with the replica's `load` map, and where known the time its model took per item and the
         time from sending to here without the wait in its queue."""
         self.outstanding -= 1
+        self.heard_at = now
+        self.failures = 0
         self._report(now, load)
         if item_ms is not None and 0 <= item_ms < 60_000:
             self._item_ms += _WEIGHT * (item_ms - self._item_ms)
         if service_ms is not None:
-            before, service_ms = self._service_ms, max(service_ms, 0.001)
+            before = self._service_ms
+            if service_ms < _LEAST_SERVICE_MS:
+                service_ms = _LEAST_SERVICE_MS
             self._service_ms = before + _WEIGHT * (service_ms - before) if before else service_ms
 
     def refused(self, now: float, load: Any, retry_after_ms: float | None) -> None:
         """It was refused; until `retry_after_ms` from now another replica is preferred."""
-        self.outstanding -= 1
-        self._report(now, load)
+        self.answered(now, load)
         if retry_after_ms is not None:
             self.skip_until = max(self.skip_until, now + retry_after_ms / 1000)
         self.end_trial()
@@ -194,16 +199,18 @@ class Replica:
             self.usable_at = self.skip_until
 
     def _report(self, now: float, load: Any) -> None:
-        self.heard_at = now
-        self.failures = 0
+        """What an answer says of the replica's load."""
         wait_ms = load.get("expected_wait_ms") if type(load) is dict else None
         if (type(wait_ms) is float or type(wait_ms) is int) and 0 <= wait_ms < 1e9:
             self._wait_ms = wait_ms
             self._reported_at = now
             self._unreported = 0
             pending = load.get("pending")
-            if type(pending) is int and self.outstanding > 0:
-                times = min(max(pending / self.outstanding, 1.0), _MOST_OTHERS)
+            outstanding = self.outstanding
+            if type(pending) is int and outstanding > 0:
+                times = 1.0
+                if pending > outstanding:
+                    times = pending / outstanding if pending < _MOST_OTHERS * outstanding else _MOST_OTHERS
                 self._others += _OTHERS_WEIGHT * (times - self._others)
         elif self._unreported > self.outstanding:
             self._unreported = self.outstanding

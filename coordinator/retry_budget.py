@@ -27,7 +27,8 @@ class RetryBudget:
 
     def sent(self, requests: int) -> None:
         """So many requests were sent for the first time."""
-        self._earned = min(MOST_EARNED, self._earned + SHARE * requests)
+        earned = self._earned + SHARE * requests
+        self._earned = earned if earned < MOST_EARNED else MOST_EARNED
 
     def take(self, now: float) -> bool:
         """Whether a second try may be made now; it is counted then."""

@@ -13,7 +13,8 @@ from aiohttp import web
 
 from coordinator.discovery import PREFIX, Discovery
 from coordinator.routing_file import Routing
-from crema.host.service import Route, json_response
+from crema.host.http_responses import json_response
+from crema.host.service import Route
 
 
 def scrape_targets(routing: Routing | None, discovery: Discovery, operations: str) -> list[dict[str, Any]]:

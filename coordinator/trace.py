@@ -11,13 +11,11 @@ _TRACEPARENT: Final = re.compile(
 )
 
 
-def trace_of(header: str | None) -> tuple[str, str] | None:
+def trace_of(header: str) -> tuple[str, str] | None:
     """(trace id, traceparent to pass on) of a valid `traceparent` header, else None: an invalid one is ignored.
 
     The trace id and the flags stay; the parent is this hop, with a fresh id.
     """
-    if header is None:
-        return None
     match = _TRACEPARENT.match(header.strip())
     if match is None:
         return None

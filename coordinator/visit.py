@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Final, Literal
 
-from aiohttp import web
 from prometheus_client import Counter
 
 from coordinator.event import event_of
 from coordinator.fair_shares import Admission, FairShares
 from coordinator.gate import Gate
 from coordinator.journal import Journal
-from coordinator.keys import CALLER
+from coordinator.keys import Caller
 from coordinator.merge import Part
 from coordinator.trace import trace_of
 from coordinator.version_figures import VersionFigures
 from crema.errors import CremaError
-from crema.host.metrics import Metrics
-from crema.host.service import request_id_of
+from crema.host.folded_histogram import FoldedHistogram
+from crema.host.http_request import Request, request_id_of
+from crema.host.metrics import SECONDS, Metrics
 from crema.names import LANES, Lane
 
 TIER: Final = "coordinator"
@@ -39,14 +39,16 @@ class Visit:
         "traceparent", "where",
     )  # fmt: skip
 
-    def __init__(self, request: web.BaseRequest, where: str, started: float) -> None:
+    def __init__(self, request: Request, where: str, started: float) -> None:
         self.request_id = request_id_of(request)
         self.where = where
         self.started = started
-        trace = trace_of(request.headers.get("traceparent"))
-        self.trace_id = None if trace is None else trace[0]
-        self.traceparent = None if trace is None else trace[1]
-        self.caller = request.get(CALLER)
+        self.trace_id: str | None = None
+        self.traceparent: str | None = None
+        sent = request.headers.get("traceparent")
+        if sent is not None and (trace := trace_of(sent)) is not None:
+            self.trace_id, self.traceparent = trace
+        self.caller: Caller | None = request.caller
         """Who showed a key; None where none are asked for."""
         self.holding = None if self.caller is None else self.caller.account.holding
         self.is_counted = False
@@ -84,15 +86,19 @@ class Observer:
         self._journal = journal
         self._gate = gate
         self._shares = shares
-        # (model, version, status) → calls since the metrics were last read; ("", "", status) is the whole call
-        self._counted: dict[tuple[str, str, int], int] = {}
         self.figures = VersionFigures()
         """Of each version, for who judges a canary."""
+        # whole calls by status
+        self._calls: dict[int, int] = {}
+        # (model, version, status) → what the metrics hold of it; ("", "", status) is the whole call
+        self._told: dict[tuple[str, str, int], int] = {}
         self._counters: dict[tuple[str, str, int], Counter] = {}
         # siblings read what this process keeps in its file: there the counts stand a moment later
         self._is_read_by_siblings = metrics.shared_folder is not None
         self._timer: asyncio.TimerHandle | None = None
-        self._seconds = metrics.request_seconds.labels(tier=TIER, model="", version="")
+        self._seconds = FoldedHistogram(
+            metrics.request_seconds.labels(tier=TIER, model="", version=""), SECONDS
+        )
         self._refused = {
             (reason, lane): metrics.refused_total.labels(
                 tier=TIER, model="", version="", reason=reason, lane=lane
@@ -105,7 +111,7 @@ class Observer:
         """A call found the gate full or its key's fair share used up (`full`), or its key's limits reached (`quota`)."""
         self._refused[reason, lane].inc()
 
-    def turned_away(self, request: web.BaseRequest, error: CremaError) -> None:
+    def turned_away(self, request: Request, error: CremaError) -> None:
         """A request got no further than its headers: it had no key, or not the scope."""
         visit = Visit(request, request.rel_url.raw_path[:200], monotonic())
         visit.status, visit.code = error.status, error.code
@@ -127,12 +133,8 @@ class Observer:
             if visit.admission is not None:
                 self._shares.leave(now, visit.admission, took_s, visit.parts)
         self._seconds.observe(took_s)
-        counted = self._counted
-        key = ("", "", visit.status)
-        counted[key] = counted.get(key, 0) + 1
-        for part in visit.parts:
-            key = (part.model, part.version, 200 if part.error is None else part.error.status)
-            counted[key] = counted.get(key, 0) + 1
+        status = visit.status
+        self._calls[status] = self._calls.get(status, 0) + 1
         self.figures.count(visit.parts)
         if self._is_read_by_siblings and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(COUNTED_WITHIN_S, self._count)
@@ -141,16 +143,26 @@ class Observer:
 
     def _count(self) -> None:
         self._timer = None
-        counted, self._counted = self._counted, {}
-        for key, count in counted.items():
-            counter = self._counters.get(key)
-            if counter is None:
-                model, version, status = key
-                counter = self._metrics.requests_total.labels(
-                    tier=TIER, model=model, version=version, code=str(status)
-                )
-                self._counters[key] = counter
-            counter.inc(count)
+        self._seconds.fold()
+        for status, count in self._calls.items():
+            self._tell(("", "", status), count)
+        for key, count in self.figures.ended():
+            self._tell(key, count)
+
+    def _tell(self, key: tuple[str, str, int], count: int) -> None:
+        """Bring a counter up to `count`."""
+        told = self._told.get(key, 0)
+        if count == told:
+            return
+        counter = self._counters.get(key)
+        if counter is None:
+            model, version, status = key
+            counter = self._metrics.requests_total.labels(
+                tier=TIER, model=model, version=version, code=str(status)
+            )
+            self._counters[key] = counter
+        counter.inc(count - told)
+        self._told[key] = count
 
     def refresh(self) -> None:
         """Bring the metrics up to date, before they are read."""

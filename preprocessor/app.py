@@ -21,17 +21,19 @@ import structlog
 
 from crema.host.channel_server import ChannelServer
 from crema.host.fetch_hosts import parse_host_rule, parse_network
-from crema.host.image_signatures import cannot_be_read, image_formats
+from crema.host.health_routes import health_routes, metrics_route
+from crema.host.image_signatures import cannot_be_read
 from crema.host.metrics import Metrics
-from crema.host.service import Service, health_routes, metrics_route
+from crema.host.service import Service
 from crema.host.tier import (
     Stop,
     announce,
     arguments,
     check_listeners,
     cluster_token,
-    host_port,
+    formats_argument,
     is_orphan,
+    listener_argument,
     run,
 )
 from crema.names import OptionalFormat
@@ -155,20 +157,8 @@ def _parser() -> argparse.ArgumentParser:
         "preprocessor",
         "Decodes photos once, in processes that can be killed, and resizes them for every model.",
     )
-    parser.add_argument(
-        "--channel",
-        type=host_port,
-        default=("127.0.0.1", 7000),
-        metavar="HOST:PORT",
-        help="default: 127.0.0.1:7000",
-    )
-    parser.add_argument(
-        "--http",
-        type=host_port,
-        default=("127.0.0.1", 7001),
-        metavar="HOST:PORT",
-        help="health and metrics; default: 127.0.0.1:7001",
-    )
+    listener_argument(parser, "--channel", 7000, "for coordinators")
+    listener_argument(parser, "--http", 7001, "health and metrics")
     parser.add_argument(
         "--workers",
         type=_workers,
@@ -198,13 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NETWORK",
         help="also at addresses of this private network; may be repeated; default: none",
     )
-    parser.add_argument(
-        "--formats",
-        type=image_formats,
-        default=(),
-        metavar="NAME,…",
-        help="formats to read beside JPEG, PNG, WebP and GIF: avif, bmp, heic, tiff; default: none",
-    )
+    formats_argument(parser, "image formats that it reads")
     return parser
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from crema import wire
 from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.headers import join_header
 from crema.names import Role
 
 CONNECT_TIMEOUT_S: Final = 0.5
@@ -114,6 +115,23 @@ class ChannelClient:
         header["v"] = wire.WIRE_VERSION
         header["id"] = request_id
         channel.send(header, *payload)
+        self._pending[request_id] = on_answer
+        return request_id
+
+    def submit_packed(
+        self, members: bytes, count: int, payload: tuple[Buffer, ...], on_answer: OnAnswer
+    ) -> int:
+        """As `submit`, with the header's `count` members (at most 13, `kind` among them) packed by `headers.pack_members`.
+
+        Raises ValueError, too, when the frame would break a limit.
+        """
+        channel = self._channel
+        if channel is None or channel.peer is None:
+            raise ChannelLost(f"no connection to {self.address}")
+        request_id = self._next_id
+        self._next_id = request_id + 1
+        size = len(payload[0]) if len(payload) == 1 else sum(map(len, payload))
+        channel.send_packed(join_header(request_id, count, members, size), *payload)
         self._pending[request_id] = on_answer
         return request_id
 

@@ -1,4 +1,4 @@
-"""The HTTP shell of each tier: routes, limits, health, problem documents. It knows no tier and no model.
+"""The HTTP shell of each tier: routes, limits, problem documents. It knows no tier and no model.
 
 aiohttp's low-level server does the protocol. Around it stand what that library leaves open: a deadline for request
 headers and one for callers who do not read, a cap on connections, HEAD and OPTIONS, and one shape of error for
@@ -8,31 +8,24 @@ everything, the library's own refusals included.
 from __future__ import annotations
 
 import asyncio
-import random
-import re
 import socket
-import struct
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import msgspec
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from crema.errors import CremaError, problem, retry_after_seconds
+from crema.errors import CremaError
 from crema.host.connection_limits import ConnectionLimits
-from crema.host.metrics import CONTENT_TYPE, Metrics
+from crema.host.http_connection import KEEPALIVE_S, Connection
+from crema.host.http_request import Request, request_id_of
+from crema.host.http_responses import SERVER, problem_response
 from crema.host.whole_answer import WholeAnswer
 
 MAX_LINE_BYTES: Final = 8190
 MAX_HEADERS: Final = 64
-HEADER_TIMEOUT_S: Final = 10.0
-# An answer that its caller has not taken by then is given up, and the connection with it.
-WRITE_TIMEOUT_S: Final = 10.0
-# Longer than the 60 s after which most proxies drop what is idle, so that the proxy is the one to close.
-KEEPALIVE_S: Final = 75.0
 CROWDED_KEEPALIVE_S: Final = 10.0
 # How long the rest of a body that was refused is read and thrown away, so that its sender gets to see why.
 LINGER_S: Final = 2.0
@@ -41,28 +34,20 @@ SLOW_LINGER_S: Final = 0.5
 # takes 4 MB, so that some hundred such callers could have more written in a second than the loop has time for.
 SEND_BUFFER_BYTES: Final = 128 * 1024
 _SWEEP_EVERY_S: Final = 1.0
-# instead of the library's own, which tells strangers its version
-SERVER: Final = "crema"
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Handler = Callable[[Request], Awaitable[web.StreamResponse]]
 
 OPEN: Final = "open"
 """The scope of a route that asks for no key."""
 UNDECLARED: Final = "undeclared"
 """The scope of a route that says nothing: where keys are in force, none opens it."""
 
-SEGMENT: Final = web.RequestKey("segment", str)
-"""The last segment of a path that matched a route ending in `/{name}`, still quoted."""
-_REQUEST_ID: Final = web.RequestKey("request_id", str)
-_VALID_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}\Z")
-_encode_json = msgspec.json.Encoder().encode
-
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`method path → handler`. A path may end in `/{name}`: the last segment is then `request[SEGMENT]`.
+    """`method path → handler`. A path may end in `/{name}`: the last segment is then `request.segment`.
 
     `scope` is what an API key must allow where the tier asks for keys.
     """
@@ -73,168 +58,20 @@ class Route:
     scope: str = UNDECLARED
 
 
-def new_request_id() -> str:
-    """A fresh id, for callers who sent none."""
-    return f"req_{random.getrandbits(72):018x}"
-
-
-def request_id_of(request: web.BaseRequest) -> str:
-    """The caller's `X-Request-Id` if it is 1 to 128 visible ASCII characters, else a new one; stable per request."""
-    known = request.get(_REQUEST_ID)
-    if known is None:
-        sent = request.headers.get("X-Request-Id")
-        known = sent if sent is not None and _VALID_REQUEST_ID.match(sent) else new_request_id()
-        request[_REQUEST_ID] = known
-    return known
-
-
-def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """`body` as JSON. Numbers must be finite: the encoder would write `null` for others."""
-    return web.Response(
-        body=_encode_json(body), status=status, headers=headers, content_type="application/json"
-    )
-
-
-def problem_response(
-    error: CremaError, request_id: str, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    """The problem document of an error, with `Retry-After` where the error says when to come back."""
-    all_headers = {"X-Request-Id": request_id, **(headers or {})}
-    if error.retry_after_ms is not None:
-        all_headers["Retry-After"] = str(retry_after_seconds(error.retry_after_ms))
-    return web.Response(
-        body=_encode_json(problem(error, request_id)),
-        status=error.status,
-        headers=all_headers,
-        content_type="application/problem+json",
-    )
-
-
-def _refusal_of_connections() -> bytes:
-    """What a connection over the cap is told, without a look at its request."""
-    error = CremaError("not_ready", "too many connections are open here; come back in a second")
-    body = _encode_json(problem(error, None))
-    return (
-        b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n"
-        b"Server: %b\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
-        % (SERVER.encode(), len(body), body)
-    )
-
-
-_REFUSAL: Final = _refusal_of_connections()
-
-
-class _Connection(web.RequestHandler):
-    """One HTTP connection: aiohttp's, plus deadlines for headers and for reading answers, a cap on connections and our
-    error documents."""
-
-    __slots__ = ("_address", "_header_timer", "_service", "_socket", "_write_timer")
-
-    def __init__(self, service: Service, server: _Server, **kwargs: Any) -> None:
-        super().__init__(server, **kwargs)
-        self._service = service
-        self._address: str | None = None
-        # aiohttp forgets its transport when it closes it, which is not yet when the last byte has left
-        self._socket: asyncio.Transport | None = None
-        self._header_timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, made: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", made)
-        peer = transport.get_extra_info("peername")
-        self._address = peer[0] if type(peer) is tuple else None
-        if not self._service.admit_connection(self._address):
-            transport.write(_REFUSAL)
-            transport.close()
-            return
-        self._socket = transport
-        # paused means then: the kernel takes no more, because the caller does not
-        transport.set_write_buffer_limits(high=0)
-        super().connection_made(made)
-        self._header_timer = self._loop.call_later(HEADER_TIMEOUT_S, self._headers_too_slow)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        if self._socket is None:
-            return
-        self._socket = None
-        self._service.connection_ended(self._address)
-        self._stop_header_timer()
-        self._stop_write_timer()
-        super().connection_lost(exc)
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the last request is answered and the next is not here."""
-        return self._waiter is not None and not self._waiter.done()
-
-    def idle_s(self, now: float) -> float:
-        """How long a connection that has been used asks nothing; 0 while it does. `now` is the loop's time."""
-        if self._request_count and self._header_timer is None and self.is_waiting:
-            return now - (self._next_keepalive_close_time - KEEPALIVE_S)
-        return 0.0
-
-    def data_received(self, data: bytes) -> None:
-        before = self._request_count
-        super().data_received(data)
-        if self._request_count != before:
-            self._stop_header_timer()
-        elif self._header_timer is None and self.is_waiting and data:
-            # bytes between two requests that are not yet a request: the next one's headers have begun
-            self._header_timer = self._loop.call_later(HEADER_TIMEOUT_S, self._headers_too_slow)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._write_timer = self._loop.call_later(WRITE_TIMEOUT_S, self._reads_too_slowly)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._stop_write_timer()
-
-    def _stop_write_timer(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
-
-    def _reads_too_slowly(self) -> None:
-        self._write_timer = None
-        if self._socket is not None:
-            # with a reset, or the kernel would go on offering what it has taken, for minutes
-            self._socket.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
-            self._socket.abort()
-
-    def _stop_header_timer(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
-
-    def _headers_too_slow(self) -> None:
-        self._header_timer = None
-        self.force_close()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has already begun")
-        response = self._service.library_error(request, status, exc)
-        response.headers["Server"] = SERVER
-        response.force_close()
-        return response
-
-
 class _Server(web.Server):
     def __init__(self, service: Service, handler: Handler, **kwargs: Any) -> None:
-        super().__init__(handler, **kwargs)
+        loop = asyncio.get_running_loop()
+        super().__init__(
+            handler,  # type: ignore[arg-type]
+            request_factory=lambda message, payload, protocol, writer, task: Request(
+                message, payload, protocol, writer, task, loop
+            ),
+            **kwargs,
+        )
         self._service = service
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self._service, self, loop=self._loop, **self._kwargs)
+        return Connection(self._service, self, loop=self._loop, **self._kwargs)
 
 
 class Service:
@@ -338,7 +175,7 @@ class Service:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection in self._server.connections:
-            if isinstance(connection, _Connection) and connection.idle_s(now) > CROWDED_KEEPALIVE_S:
+            if isinstance(connection, Connection) and connection.idle_s(now) > CROWDED_KEEPALIVE_S:
                 connection.force_close()
         self._sweep = loop.call_later(_SWEEP_EVERY_S, self._close_idle)
 
@@ -352,7 +189,7 @@ class Service:
             methods = self._exact.setdefault(route.path, {})
         methods[route.method] = route.handler
 
-    def _find(self, request: web.BaseRequest) -> dict[str, Handler] | None:
+    def _find(self, request: Request) -> dict[str, Handler] | None:
         path = request.rel_url.raw_path
         methods = self._exact.get(path)
         if methods is None:
@@ -360,10 +197,10 @@ class Service:
             prefixed = self._prefixed.get(head + "/")
             if prefixed is not None and last:
                 _, methods = prefixed
-                request[SEGMENT] = last
+                request.segment = last
         return methods
 
-    async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _dispatch(self, request: Request) -> web.StreamResponse:
         is_last = not _is_framed_plainly(request)
         try:
             if is_last:
@@ -407,9 +244,7 @@ class Service:
             headers["X-Request-Id"] = request_id_of(request)
         return response
 
-    async def _other_method(
-        self, request: web.BaseRequest, methods: dict[str, Handler]
-    ) -> web.StreamResponse:
+    async def _other_method(self, request: Request, methods: dict[str, Handler]) -> web.StreamResponse:
         """HEAD wherever GET is, OPTIONS everywhere, 405 for the rest."""
         allowed = sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())})
         allow = {"Allow": ", ".join(allowed)}
@@ -422,7 +257,7 @@ class Service:
         )
         return problem_response(error, request_id_of(request), allow)
 
-    def library_error(self, request: web.BaseRequest, status: int, exc: BaseException | None) -> web.Response:
+    def library_error(self, request: Request, status: int, exc: BaseException | None) -> web.Response:
         """The problem document for what the HTTP library itself refuses or for what escaped a handler."""
         request_id = request_id_of(request)
         if status >= 500:
@@ -441,33 +276,10 @@ class Service:
         return problem_response(error, request_id)
 
 
-def _is_framed_plainly(request: web.BaseRequest) -> bool:
+def _is_framed_plainly(request: Request) -> bool:
     """Whether where the request ends is beyond doubt.
 
     A coding below `chunked` would reach a handler undecoded, and what follows a CONNECT is no HTTP.
     """
     coding = request.headers.get("Transfer-Encoding")
     return (coding is None or coding.strip().lower() == "chunked") and request.method != "CONNECT"
-
-
-def health_routes(is_ready: Callable[[], tuple[bool, dict[str, Any]]]) -> list[Route]:
-    """`/livez` and `/readyz`. `is_ready` gives the answer and further members of its body. Neither passes a gate."""
-
-    async def livez(request: web.BaseRequest) -> web.StreamResponse:
-        return json_response({"live": True})
-
-    async def readyz(request: web.BaseRequest) -> web.StreamResponse:
-        ready, more = is_ready()
-        return json_response({"ready": ready, **more}, status=200 if ready else 503)
-
-    return [Route("GET", "/livez", livez, OPEN), Route("GET", "/readyz", readyz, OPEN)]
-
-
-def metrics_route(metrics: Metrics, refresh: Callable[[], None] = lambda: None) -> Route:
-    """`/metrics`; `refresh` brings the gauges up to date first."""
-
-    async def render(request: web.BaseRequest) -> web.StreamResponse:
-        refresh()
-        return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
-
-    return Route("GET", "/metrics", render, "metrics")

@@ -16,6 +16,7 @@ from typing import Final
 
 import uvloop
 
+from crema.host.image_signatures import image_formats
 from crema.host.logs import configure_logs
 from crema.host.process import (
     die_with_parent,
@@ -23,6 +24,7 @@ from crema.host.process import (
     raise_descriptor_limit,
     raise_malloc_thresholds,
 )
+from crema.names import OPTIONAL_FORMATS
 
 TOKEN_VARIABLE: Final = "CREMA_CLUSTER_TOKEN"
 
@@ -64,6 +66,29 @@ def arguments(tier: str, description: str) -> argparse.ArgumentParser:
         "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="default: info"
     )
     return parser
+
+
+def listener_argument(parser: argparse.ArgumentParser, flag: str, port: int, what: str) -> None:
+    """An argument for where a tier listens for `what`; on loopback unless it is given, at a free port if `port` is 0."""
+    shown = f"127.0.0.1:{port}" if port else "a free port of 127.0.0.1"
+    parser.add_argument(
+        flag,
+        type=host_port,
+        default=("127.0.0.1", port),
+        metavar="HOST:PORT",
+        help=f"{what}; default: {shown}",
+    )
+
+
+def formats_argument(parser: argparse.ArgumentParser, what: str) -> None:
+    """`--formats`, for the image formats that can be switched on."""
+    parser.add_argument(
+        "--formats",
+        type=image_formats,
+        default=(),
+        metavar="NAME,…",
+        help=f"{what} beside JPEG, PNG, WebP and GIF: {', '.join(OPTIONAL_FORMATS)}; default: none",
+    )
 
 
 def host_port(text: str) -> tuple[str, int]:

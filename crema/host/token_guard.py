@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from crema.errors import CremaError
+from crema.host.http_request import Request
 from crema.host.service import Route
 
 
@@ -15,7 +16,7 @@ def with_token(route: Route, token: Callable[[], str | None]) -> Route:
     """The route, open to who shows the token as `Authorization: Bearer …`; to everybody while `token()` is None."""
     handler = route.handler
 
-    def handle(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
+    def handle(request: Request) -> Awaitable[web.StreamResponse]:
         wanted = token()
         if wanted is not None:
             shown = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")

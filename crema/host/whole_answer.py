@@ -24,7 +24,8 @@ class WholeAnswer(web.StreamResponse):
     """
 
     def __init__(self, status: int, head: str, body: bytes) -> None:
-        super().__init__(status=status)
+        # without the library's own beginning: it makes a map of headers that nobody would read
+        self._status = status
         self._head = head
         self._whole_body = body
 

@@ -169,6 +169,14 @@ async def test_an_upload_above_the_rate_still_ends_in_time(cluster: Cluster) -> 
     assert (status, problem["code"]) == (408, "upload_too_slow")
 
 
+async def test_an_image_that_comes_in_pieces_arrives_whole(cluster: Cluster) -> None:
+    pieces = [JPEG, *(bytes([n]) * 1000 for n in range(5))]
+    photo = b"".join(pieces)
+    status, _, answer = await raw(cluster, post(len(photo)), *pieces, pause_s=0.01)
+    assert (status, answer["image"]["bytes"]) == (200, len(photo))
+    assert cluster.preprocessor.requests[0][1] == photo
+
+
 async def test_first_bytes_may_come_one_by_one(cluster: Cluster) -> None:
     body = (
         b"\xef\xbb\xbf  "

@@ -14,8 +14,9 @@ import pytest
 
 from coordinator.app import App
 from coordinator.keys import Guard, KeyRing, is_safe_name
+from crema.host.http_responses import json_response
 from crema.host.key_file import SCOPES, KeyFile, Scope
-from crema.host.service import OPEN, UNDECLARED, Route, Service, json_response
+from crema.host.service import OPEN, UNDECLARED, Route, Service
 from tests.coordinator.conftest import Cluster
 from tests.coordinator.stub_tiers import JPEG
 

@@ -10,7 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordinator.merge import STATUS_ORDER, Merged, Part, finish, is_finite, merge, part_error, sealed
+from coordinator.merge import (
+    STATUS_ORDER,
+    Merged,
+    Part,
+    finish,
+    is_finite,
+    merge,
+    merge_json,
+    part_error,
+    sealed,
+)
 from crema.errors import CODES, CremaError
 
 TIMING = {"queue_ms": 3.1, "inference_ms": 41.2, "total_ms": 47.9, "batch_size": 8}
@@ -201,3 +211,34 @@ def test_a_part_is_sealed_for_json_and_left_as_it_is_for_msgpack() -> None:
 def test_what_json_cannot_hold_does_not_leave() -> None:
     assert sealed({"a": object()}) is None
     assert sealed({"a": "\ud800"}) is None
+
+
+def one(output: Any) -> Part:
+    return Part("a", "a", "1.0", False, output, dict(TIMING))
+
+
+@pytest.mark.parametrize(
+    "output", [{"score": 0.5}, {"x": None}, {"text": "null and void"}, [], "é"], ids=repr
+)
+def test_merged_json_is_what_merging_finished_parts_gives(output: Any) -> None:
+    answer, body = merge_json("req_1", [one(output), bad("b", 429, after_ms=5)], IMAGE, CALL_TIMING)
+    parts = [one(output), bad("b", 429, after_ms=5)]
+    for part in parts:
+        finish(part, as_msgpack=False)
+    assert body == msgspec.json.encode(merge("req_1", parts, IMAGE, CALL_TIMING).body)
+    assert json.loads(body)["results"]["a"]["output"] == output
+    assert answer.code == "partial"
+
+
+@pytest.mark.parametrize("output", [{"x": math.nan}, [-math.inf], {"a": object()}, {"a": "\ud800"}], ids=repr)
+def test_of_an_output_that_is_no_json_only_its_own_part_is_lost(output: Any) -> None:
+    answer, body = merge_json("req_1", [one(output), good("b")], IMAGE, CALL_TIMING)
+    results = json.loads(body)["results"]
+    assert (answer.code, results["a"]["error"]["code"]) == ("partial", "model_output_invalid")
+    assert results["b"]["output"] == {"score": 0.5}
+
+
+def test_an_error_that_no_part_may_carry_becomes_ours() -> None:
+    failed = Part("a", "a", "1.0", False, error=CremaError("invalid_request", "you sent nonsense"))
+    answer, body = merge_json("req_1", [failed], IMAGE, CALL_TIMING)
+    assert (answer.status, json.loads(body)["code"]) == (500, "internal")

@@ -30,7 +30,6 @@ def test_a_later_version_with_more_is_read_as_far_as_it_is_known() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        None,
         "",
         "garbage",
         f"ff-{TRACE}-{PARENT}-01",
@@ -44,5 +43,5 @@ def test_a_later_version_with_more_is_read_as_far_as_it_is_known() -> None:
         f"0-{TRACE}-{PARENT}-01",
     ],
 )
-def test_an_invalid_header_is_ignored(header: str | None) -> None:
+def test_an_invalid_header_is_ignored(header: str) -> None:
     assert trace_of(header) is None

@@ -11,7 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from crema.host.service import Route, Service, json_response
+from crema.host.http_responses import json_response
+from crema.host.service import Route, Service
 
 LARGE_BYTES = 4 * 2**20
 

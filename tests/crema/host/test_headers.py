@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crema import wire
-from crema.host.headers import decode_header, encode_header
+from crema.host.headers import decode_header, encode_header, join_header, pack_members
 
 BASE: dict[str, Any] = {"v": 1, "kind": "answer", "id": 7}
 
@@ -90,3 +90,21 @@ def test_a_bad_opening_member_is_the_same_error(header: dict[str, Any]) -> None:
     packed = msgpack.packb(header)
     assert isinstance(verdict(decode_header, packed), tuple)
     assert verdict(decode_header, packed) == verdict(wire.decode_header, packed)
+
+
+def test_joined_members_are_one_header() -> None:
+    common, own = {"kind": "infer", "lane": "bulk"}, {"items": [{"shape": [2], "dtype": "uint8"}]}
+    head = join_header(2**63, 3, pack_members(common) + pack_members(own), 2)
+    assert wire.decode_prefix(head) == (len(head) - wire.PREFIX.size, 2)
+    assert decode_header(head[wire.PREFIX.size :]) == {"v": 1, "id": 2**63, **common, **own}
+
+
+def test_a_joined_header_over_the_limit_is_refused() -> None:
+    members = pack_members({"kind": "x" * wire.MAX_HEADER_BYTES})
+    with pytest.raises(ValueError, match="limit"):
+        join_header(1, 1, members, 0)
+
+
+def test_more_members_than_can_be_joined_are_refused() -> None:
+    with pytest.raises(ValueError, match="16 members"):
+        pack_members({str(n): n for n in range(16)})

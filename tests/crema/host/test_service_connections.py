@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from crema.host import http_connection as connection_module
 from crema.host import service as service_module
 from tests.crema.host.small_service import running, statuses
 
@@ -19,8 +20,8 @@ LAST = GET[:-2] + b"Connection: close\r\n\r\n"
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same rules with shorter times."""
-    monkeypatch.setattr(service_module, "HEADER_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(service_module, "WRITE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connection_module, "HEADER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connection_module, "WRITE_TIMEOUT_S", 0.2)
     monkeypatch.setattr(service_module, "CROWDED_KEEPALIVE_S", 0.1)
     monkeypatch.setattr(service_module, "_SWEEP_EVERY_S", 0.05)
 
@@ -139,7 +140,7 @@ async def test_requests_in_a_row_whose_answers_nobody_reads_are_given_up() -> No
 
 @pytest.mark.usefixtures("quick")
 async def test_a_caller_who_reads_slowly_but_in_time_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "WRITE_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(connection_module, "WRITE_TIMEOUT_S", 3.0)
     async with running() as small:
         caller = await _who_does_not_read(small.port, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         loop = asyncio.get_running_loop()

@@ -136,6 +136,21 @@ async def test_well_formed_requests_in_a_row_are_all_answered() -> None:
         assert statuses(answer) == [200, 200, 200]
 
 
+async def test_what_was_read_of_a_body_is_not_parsed_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[int] = []
+    parse = aiohttp.web.RequestHandler.data_received
+
+    def counted(self: aiohttp.web.RequestHandler, data: bytes) -> None:
+        parsed.append(len(data))
+        parse(self, data)
+
+    monkeypatch.setattr(aiohttp.web.RequestHandler, "data_received", counted)
+    request = _post(LENGTH, b"Connection: close")
+    async with running() as small:
+        assert statuses(await small.ask(request)) == [200]
+    assert parsed == [len(request)]
+
+
 async def test_a_refusal_before_the_body_ends_the_connection() -> None:
     async with running() as small:
         for path in (b"/refuse", b"/nowhere"):

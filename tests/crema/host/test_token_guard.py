@@ -7,7 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from crema.host.service import Route, Service, json_response
+from crema.host.http_responses import json_response
+from crema.host.service import Route, Service
 from crema.host.token_guard import with_token
 
 
