@@ -147,6 +147,38 @@ async def test_a_large_payload_is_received_into_its_own_memory() -> None:
     channel.connection_lost(None)
 
 
+class Lender(Recorder):
+    """A receiver that brings the memory for payloads itself."""
+
+    def __init__(self, memory: bytearray) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> memoryview:
+        self.headers.append(header)
+        return memoryview(self.memory)[:payload_bytes]
+
+
+@pytest.mark.parametrize("size", [0, 7, 100, 40_000])
+@pytest.mark.parametrize("cut", [9, 20_000, 2**20])
+async def test_a_payload_is_received_into_memory_that_the_receiver_brings(size: int, cut: int) -> None:
+    lender = Lender(bytearray(40_000))
+    channel, transport = opened(lender)
+    sent = bytes(index % 251 for index in range(size))
+    feed(channel, transport, HELLO + infer(1, sent) + infer(2, b"next"), cut)
+    assert [payload for _, payload in lender.frames] == [sent, b"next"]
+    assert lender.memory[4:size] == sent[4:], "it lies there, and nowhere else"
+    channel.connection_lost(None)
+
+
+async def test_a_channel_lets_go_of_memory_whose_payload_never_comes() -> None:
+    lender = Lender(bytearray(40_000))
+    channel, transport = opened(lender)
+    feed(channel, transport, HELLO + infer(1, bytes(40_000))[:-1])
+    channel.connection_lost(None)
+    lender.memory.clear()  # raises BufferError while anybody holds a view of it
+
+
 async def test_nothing_is_read_before_a_hello() -> None:
     recorder = Recorder()
     channel, transport = opened(recorder)
