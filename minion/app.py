@@ -26,6 +26,7 @@ from crema.host.service import Route, Service, health_routes, metrics_route
 from crema.host.tier import Stop, announce, cluster_token, is_loopback, is_orphan
 from crema.host.token_guard import with_token
 from minion.answers import AnswerPacker
+from minion.arena import arena_for
 from minion.batcher import Batcher
 from minion.cost_curve import CostCurve
 from minion.dispatcher import Dispatcher
@@ -87,7 +88,7 @@ class Minion:
         packer = AnswerPacker(manifest.name, manifest.version)
         self._named = {"model": manifest.name, "version": manifest.version}
         self._channels = ChannelServer(
-            Peers(self.dispatcher, reader, packer, self._meters),
+            Peers(self.dispatcher, reader, packer, self._meters, plan.arena),
             "minion",
             frozenset({"coordinator", "preprocessor"}),
             token=cluster_token(),
@@ -151,16 +152,18 @@ async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> Non
     """Run one minion until it is asked to stop."""
     remove_abandoned()
     folder = RunFolder()
+    card = manifest.card()
     plan = WorkerPlan(
         python=args.python,
         package_dir=manifest.package_dir,
-        card=manifest.card(),
+        card=card,
         light_ring=args.light or make_light_ring(folder.path / "light"),
         run_folder=folder.path,
         device=args.device,
         warmup=args.warmup,
         load_s=manifest.load_s,
         workers=manifest.workers,
+        arena=arena_for(card["gate"]["max_pending"], RequestReader(card).item_bytes),
     )
     minion = Minion(manifest, plan, _measured(args.curve))
     ports = await minion.start(args.channel, args.http)

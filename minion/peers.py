@@ -13,6 +13,7 @@ from typing import Any, Final
 from crema.errors import CremaError
 from crema.host.channel import Buffer, Channel, ChannelLost
 from minion.answers import AnswerPacker
+from minion.arena import Arena
 from minion.dispatcher import Dispatcher
 from minion.meters import Meters
 from minion.request import Done, Request, RequestReader, invalid
@@ -70,22 +71,34 @@ class Peers:
     """The `Receiver` of the minion's channel server."""
 
     def __init__(
-        self, dispatcher: Dispatcher, reader: RequestReader, packer: AnswerPacker, meters: Meters
+        self,
+        dispatcher: Dispatcher,
+        reader: RequestReader,
+        packer: AnswerPacker,
+        meters: Meters,
+        arena: Arena | None = None,
     ) -> None:
+        """`arena` is where payloads are received while it has room."""
         self._dispatcher = dispatcher
         self._reader = reader
         self._packer = packer
         self._meters = meters
+        self._arena = arena
         self._peers: dict[Channel, _Peer] = {}
         self._looker: asyncio.TimerHandle | None = None
 
     def channel_opened(self, channel: Channel) -> None:
         self._peers[channel] = _Peer(channel, self._packer)
 
-    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
+    def header_received(
+        self, channel: Channel, header: dict[str, Any], payload_bytes: int
+    ) -> bool | memoryview:
         kind = header["kind"]
         if kind == "infer":
-            return self._admit(channel, header, payload_bytes)
+            if not self._admit(channel, header, payload_bytes):
+                return False
+            room = None if self._arena is None else self._arena.take(payload_bytes)
+            return True if room is None else room
         if kind == "cancel":
             request = self._peers[channel].requests.pop(header["id"], None)
             if request is not None:

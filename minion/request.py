@@ -13,6 +13,7 @@ from crema import wire
 from crema.errors import CremaError
 from crema.host.channel import Buffer
 from crema.names import CHANNELS, LANES, Lane
+from minion.arena import offset_of
 from minion.batcher import Waiting
 from minion.params import ParamSet
 
@@ -20,17 +21,26 @@ from minion.params import ParamSet
 class Item(Waiting):
     """One item of a request: its pixels and its complete params (None: all defaults).
 
-    `fingerprint` stands for both once somebody has asked for it.
+    `at` is where the pixels lie in the minion's arena (None: they do not); whoever holds `pixels` keeps them there.
+    `fingerprint` stands for pixels and params once somebody has asked for it.
     """
 
-    __slots__ = ("fingerprint", "index", "params", "pixels", "request")
+    __slots__ = ("at", "fingerprint", "index", "params", "pixels", "request")
 
-    def __init__(self, request: Request, index: int, pixels: Buffer, params: dict[str, Any] | None) -> None:
+    def __init__(
+        self,
+        request: Request,
+        index: int,
+        pixels: Buffer,
+        params: dict[str, Any] | None,
+        at: int | None = None,
+    ) -> None:
         super().__init__(None, request.lane, request.deadline, request.arrived_at)
         self.request = request
         self.index = index
         self.pixels = pixels
         self.params = params
+        self.at = at
         self.fingerprint: bytes | None = None
 
 
@@ -79,12 +89,21 @@ class Request:
 
     def take_pixels(self, payload: Buffer) -> None:
         """The items' tensors, back to back."""
-        n = self.n
+        n, at = self.n, offset_of(payload)
         if n == 1:
-            self.items = [Item(self, 0, payload, self.params[0])]
+            self.items = [Item(self, 0, payload, self.params[0], at)]
             return
         view, size = memoryview(payload), len(payload) // n
-        self.items = [Item(self, i, view[i * size : (i + 1) * size], self.params[i]) for i in range(n)]
+        self.items = [
+            Item(
+                self,
+                i,
+                view[i * size : (i + 1) * size],
+                self.params[i],
+                None if at is None else at + i * size,
+            )
+            for i in range(n)
+        ]
 
     def take_tensors(self, tensors: Sequence[Buffer]) -> None:
         """The items' tensors, one buffer each."""

@@ -79,9 +79,12 @@ class Station:
         params: list[dict[str, Any]] | None = None
         if any(item.params is not None for item in batch.items):
             params = [item.params or {} for item in batch.items]
+        at: list[int | None] | None = None
+        if any(item.at is not None for item in batch.items):
+            at = [item.at for item in batch.items]
         # a channel that is lost means that the worker has just died: its loss comes next and answers these items
         with contextlib.suppress(ChannelLost):
-            self.worker.run(batch.id, [item.pixels for item in batch.items], params, until)
+            self.worker.run(batch.id, [item.pixels for item in batch.items], params, until, at)
 
     def skip(self, batch: Batch, items: list[Item]) -> None:
         """Items of a batch that lies here need not run: their caller has gone."""
@@ -120,7 +123,10 @@ class Stations:
         if station is None:
             return []
         self._stations.remove(station)
-        return list(station.batches)
+        batches = list(station.batches)
+        # they hold each other: let go here, or pixels stay until the garbage collector comes
+        station.batches.clear()
+        return batches
 
     def relieve(self, worker: WorkerProcess) -> asyncio.Future[None]:
         """Give a worker no more batches; the future is done when it has none left."""
