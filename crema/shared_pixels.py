@@ -13,7 +13,7 @@ from crema import wire
 
 
 class SharedPixels:
-    """Maps the memory behind an inherited descriptor, and closes the descriptor: what the model starts must not hold it."""
+    """Maps the memory behind an inherited descriptor, and closes that: what the model starts must not inherit it."""
 
     def __init__(self, descriptor: int) -> None:
         self._size = os.fstat(descriptor).st_size
