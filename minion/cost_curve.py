@@ -40,13 +40,12 @@ class CostCurve:
         """Whether anything was learned; until then every prediction is 0."""
         self.batch_limit = max_size
         """B: the largest n ≤ max_size with 2·t(n) ≤ slo_s, at least 1; and never more than memory allows (`allow`)."""
-        self.bulk_limit = max_size
-        """Up to how many items bulk may fill a batch while interactive items are about: enough for four fifths of the
-        throughput of batches of `batch_limit`, and as many more as cost hardly any time."""
         self.overrun = 0.0
         """By how much of their prediction batches take longer: a standard deviation, from overruns only. 0: exact."""
         self.max_size = self._allowed = max_size
         self._slo_s = slo_s
+        self._bulk_limit: int | None = max_size
+        """None: to be worked out when somebody asks."""
         self._overrun_squared = 0.0
         self._compared = 0
         self._inertia = (_SLOPE_INERTIA * max_size) ** 2
@@ -56,6 +55,14 @@ class CostCurve:
     def predict(self, n: int) -> float:
         """t(n) in seconds."""
         return self.fixed_s + self.per_item_s * n
+
+    @property
+    def bulk_limit(self) -> int:
+        """Up to how many items bulk may fill a batch while interactive items are about: enough for four fifths of the
+        throughput of batches of `batch_limit`, and as many more as cost hardly any time."""
+        if self._bulk_limit is None:
+            self._bulk_limit = self._find_bulk_limit()
+        return self._bulk_limit
 
     @property
     def full_item_s(self) -> float:
@@ -82,21 +89,24 @@ class CostCurve:
     def learn(self, n: int, seconds: float) -> None:
         """A batch of `n` items took `seconds`, from hand-over to outcomes."""
         if self.is_known:
-            self._compare(self.predict(n), seconds)
-        self._w *= _FORGETTING
-        self._n *= _FORGETTING
-        self._nn *= _FORGETTING
-        self._t *= _FORGETTING
-        self._nt *= _FORGETTING
-        self._add(n, seconds, 1.0)
+            self._compare(self.fixed_s + self.per_item_s * n, seconds)
+        self._w = self._w * _FORGETTING + 1.0
+        self._n = self._n * _FORGETTING + n
+        self._nn = self._nn * _FORGETTING + n * n
+        self._t = self._t * _FORGETTING + seconds
+        self._nt = self._nt * _FORGETTING + n * seconds
         self._fit(self._inertia)
 
     def _compare(self, predicted_s: float, seconds: float) -> None:
         """How wrong was it? A batch that was quicker than predicted harms nobody and is taken for an exact one."""
         # beyond twice as long it is another curve, which is learned, and not a spread
-        over = min(1.0, max(0.0, seconds / predicted_s - 1)) if predicted_s > 0 else 0.0
+        over = seconds / predicted_s - 1 if seconds > predicted_s > 0 else 0.0
+        if over > 1.0:
+            over = 1.0
         # of errors to both sides half were seen: twice their square is the variance
-        weight = max(_SPREAD_WEIGHT, 1 / (_SPREAD_PRIOR + self._compared))
+        weight = 1 / (_SPREAD_PRIOR + self._compared)
+        if weight < _SPREAD_WEIGHT:
+            weight = _SPREAD_WEIGHT
         self._compared += 1
         self._overrun_squared += weight * (2 * over * over - self._overrun_squared)
         self.overrun = math.sqrt(self._overrun_squared)
@@ -111,12 +121,13 @@ class CostCurve:
     def _fit(self, inertia: float) -> None:
         """Least squares; the less the sizes vary, the more the slope stays what it was."""
         mean_n, mean_t = self._n / self._w, self._t / self._w
-        variance = max(0.0, self._nn / self._w - mean_n * mean_n)
-        spread = variance + inertia
+        spread = self._nn / self._w - mean_n * mean_n
+        spread = (spread if spread > 0 else 0.0) + inertia
         slope = self.per_item_s
         if spread > 1e-12:
             slope = (self._nt / self._w - mean_n * mean_t + inertia * self.per_item_s) / spread
-        slope = max(0.0, slope)
+        if slope < 0:
+            slope = 0.0
         fixed = mean_t - slope * mean_n
         if fixed < 0:  # a batch of none would have negative cost: the line goes through the origin instead
             fixed, slope = 0.0, self._nt / self._nn
@@ -125,9 +136,9 @@ class CostCurve:
 
     def _set_limits(self) -> None:
         self.batch_limit = self._limit()
-        self.bulk_limit = self._bulk_limit()
+        self._bulk_limit = None
 
-    def _bulk_limit(self) -> int:
+    def _find_bulk_limit(self) -> int:
         """The least n with n/t(n) ≥ 0.8·B/t(B), or the largest that takes no more than a twentieth longer."""
         limit, fixed_s, per_item_s = self.batch_limit, self.fixed_s, self.per_item_s
         not_gained_s = self.predict(limit) - _BULK_SHARE * per_item_s * limit
@@ -140,7 +151,7 @@ class CostCurve:
         return min(limit, max(1, math.ceil(least - 1e-9), math.floor(growth_s / per_item_s + 1e-9)))
 
     def _limit(self) -> int:
-        most = min(self.max_size, self._allowed)
+        most = self._allowed if self._allowed < self.max_size else self.max_size
         room = self._slo_s / 2 - self.fixed_s
         if room < self.per_item_s:
             return 1

@@ -27,11 +27,11 @@ _PIXELS_S: Final = 30.0
 class _Peer:
     """One connection: the requests that are admitted and not yet answered, by their id. A `Caller`.
 
-    Frames are collected and written once per turn of the loop: a batch is answered with one system call per
-    connection, not with one per request.
+    Answers are collected until they are flushed: a batch is answered with one system call per connection, not with one per
+    request.
     """
 
-    __slots__ = ("_channel", "_loop", "_outbox", "_packer", "receiving", "requests")
+    __slots__ = ("_channel", "_outbox", "_packer", "receiving", "requests")
 
     def __init__(self, channel: Channel, packer: AnswerPacker) -> None:
         self.requests: dict[int, Request] = {}
@@ -40,29 +40,27 @@ class _Peer:
         self._channel = channel
         self._packer = packer
         self._outbox: list[bytes] = []
-        self._loop = asyncio.get_running_loop()
 
     def answer(self, request: Request, done: Done) -> None:
         """Send the answer."""
         del self.requests[request.key]
         head, payload = self._packer.answered(request, done)
         if payload:
-            self._send(head, payload)
+            self.post(head, payload)
         else:
-            self.post(head)
+            self._outbox.append(head)
 
-    def post(self, frame: bytes) -> None:
-        """Send a frame without payload, with what else there is to send."""
-        if not self._outbox:
-            self._loop.call_soon(self._flush)
-        self._outbox.append(frame)
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send the answers that were collected."""
         frames, self._outbox = self._outbox, []
-        self._send(b"".join(frames))
-
-    def _send(self, head: bytes, *payload: Buffer) -> None:
+        if not frames:
+            return
         # a connection that is lost reports itself; nobody waits for this answer then
+        with contextlib.suppress(ChannelLost):
+            self._channel.write(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def post(self, head: bytes, *payload: Buffer) -> None:
+        """Send a frame, with what else is sent in this turn of the loop."""
         with contextlib.suppress(ChannelLost):
             self._channel.send_packed(head, *payload)
 
@@ -166,5 +164,5 @@ class Peers:
         self._looker = asyncio.get_running_loop().call_later(_LOOK_S, self._look) if is_receiving else None
 
     def _refuse(self, channel: Channel, key: int, error: CremaError) -> None:
-        self._meters.code(error.status).inc()
+        self._meters.answered(error.status)
         self._peers[channel].post(self._packer.refused(key, error, self._dispatcher.load()))

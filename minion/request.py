@@ -35,7 +35,11 @@ class Item(Waiting):
         params: dict[str, Any] | None,
         at: int | None = None,
     ) -> None:
-        super().__init__(None, request.lane, request.deadline, request.arrived_at)
+        # as Waiting's own, which is a call less for each item
+        self.key = None
+        self.lane = request.lane
+        self.deadline = request.deadline
+        self.queued_at = request.arrived_at
         self.request = request
         self.index = index
         self.pixels = pixels
@@ -49,6 +53,9 @@ class Caller(Protocol):
 
     def answer(self, request: Request, done: Done) -> None:
         """Every item has its outcome. Called once, on the loop, after the places were given back; must not raise."""
+
+    def flush(self) -> None:
+        """For now there are no more answers: what was collected of them can go out. Must not raise."""
 
 
 class Request:

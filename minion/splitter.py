@@ -58,6 +58,11 @@ class Splitter(Generic[W]):
     def __init__(self) -> None:
         self._parts: deque[Part[W]] = deque()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._parts
+
     def __len__(self) -> int:
         """How many items wait."""
         return sum(len(part.items) for part in self._parts) if self._parts else 0

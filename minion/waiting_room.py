@@ -33,11 +33,18 @@ class WaitingRoom:
         self._splitter: Splitter[Item] = Splitter()
 
     def __len__(self) -> int:
-        return len(self._batcher) + len(self._splitter)
+        waiting = len(self._batcher)
+        return waiting if self._splitter.is_empty else waiting + len(self._splitter)
 
     def ahead(self, lane: Lane) -> int:
         """How many items go before one that would now join `lane`."""
-        return self._batcher.ahead(lane) + len(self._splitter)
+        ahead = self._batcher.ahead(lane)
+        return ahead if self._splitter.is_empty else ahead + len(self._splitter)
+
+    @property
+    def has_bulk(self) -> bool:
+        """Whether any of those that wait in the lanes are bulk."""
+        return self._batcher.has_bulk
 
     def join(self, items: list[Item], now: Callable[[], float]) -> list[Item]:
         """Let items wait, but those that are quarantined, which are returned. `now` is asked only while there are any."""
@@ -61,11 +68,11 @@ class WaitingRoom:
     @property
     def has_parts(self) -> bool:
         """Whether something waits apart from the lanes: parts of batches that raised, suspects, what a death left over."""
-        return len(self._splitter) > 0
+        return not self._splitter.is_empty
 
     def due_at(self, now: float, limit: int) -> float | None:
         """When a free worker should be given something: `now`, later, or None when nothing waits."""
-        return now if len(self._splitter) else self._batcher.due_at(now, limit)
+        return self._batcher.due_at(now, limit) if self._splitter.is_empty else now
 
     def is_full(self, now: float, limit: int, bulk_limit: int) -> bool:
         """Whether what waits in the lanes fills a batch (see `Batcher.is_full`)."""
@@ -77,7 +84,7 @@ class WaitingRoom:
         found = Next()
         while True:
             part: Part[Item] | None = None
-            if not is_early:
+            if not is_early and not self._splitter.is_empty:
                 taken = self._splitter.next(now, limit)
                 found.expired += taken.expired
                 part = taken.part
@@ -87,15 +94,14 @@ class WaitingRoom:
                 if not formed.batch:
                     return found
                 part = Part(formed.batch, is_fresh=True)
-            part.items = self._cleared(part.items, now, found, is_early)
+            if self.suspects:
+                part.items = self._cleared(part.items, now, found, is_early)
             if part.items:
                 found.part = part
                 return found
 
     def _cleared(self, items: list[Item], now: float, found: Next, is_early: bool) -> list[Item]:
         """Those that may run together. Suspects among others are put where they run alone, next."""
-        if not self.suspects:
-            return items
         cleared: list[Item] = []
         apart: list[Item] = []
         for item in items:
@@ -112,7 +118,8 @@ class WaitingRoom:
 
     def passed(self, part: Part[Item]) -> None:
         """A run gave outcomes."""
-        self._splitter.passed(part)
+        if part.split is not None or part.other_half is not None:
+            self._splitter.passed(part)
         if self.suspects and len(part.items) == 1:
             self.suspects.passed(_print(part.items[0]))
 

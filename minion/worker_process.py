@@ -22,6 +22,7 @@ import msgpack
 
 from crema import wire
 from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.headers import encode_header
 from minion.arena import Arena
 from minion.gpu_memory import GpuMemory, read_gpu_memory
 from minion.worker_environment import make_scratch, remove_scratch, worker_environment
@@ -183,9 +184,12 @@ class WorkerProcess:
         `until` goes with a batch that lies behind another: the items' deadlines in monotonic seconds (None: no deadline).
         Host and worker share the machine's monotonic clock. Raises ChannelLost when the worker is gone.
         """
+        frames = b""
         if params is not None:
-            self._channel.send(
-                {"v": wire.WIRE_VERSION, "kind": "params", "id": batch_id}, msgpack.packb(params)
+            packed = msgpack.packb(params)
+            frames = (
+                encode_header({"v": wire.WIRE_VERSION, "kind": "params", "id": batch_id}, len(packed))
+                + packed
             )
         header: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "run", "id": batch_id, "n": len(pixels)}
         if until is not None:
@@ -194,11 +198,13 @@ class WorkerProcess:
             header["at"] = at
             pixels = [each for each, offset in zip(pixels, at, strict=True) if offset is None]
         size = sum(map(len, pixels))
-        head = wire.encode_header(header, size)
-        if size <= _JOIN_BYTES:
-            self._channel.send_packed(b"".join((head, *pixels)))
+        frames += encode_header(header, size)
+        if not size:
+            self._channel.write(frames)
+        elif size <= _JOIN_BYTES:
+            self._channel.write(b"".join((frames, *pixels)))
         else:
-            self._channel.send_packed(head, *pixels)
+            self._channel.send_packed(frames, *pixels)
 
     def skip(self, batch_id: int, indexes: list[int]) -> None:
         """Items of a batch that lies behind another need not run any more. Raises ChannelLost when the worker is gone."""

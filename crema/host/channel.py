@@ -123,6 +123,14 @@ class Channel(asyncio.BufferedProtocol):
         self._unwritten.append(head)
         self._unwritten.extend(payload)
 
+    def write(self, frames: bytes) -> None:
+        """Write whole frames at once, not at the end of this turn of the loop: for who has collected them. Raises ChannelLost."""
+        transport = self._transport
+        if transport is None or self._is_closed or self.is_congested or self._unwritten:
+            self.send_packed(frames)
+        else:
+            transport.write(frames)
+
     def _write(self) -> None:
         """Hand what was sent since the last turn of the loop to the transport."""
         parts, self._unwritten = self._unwritten, []

@@ -82,7 +82,9 @@ async def test_host_and_workers_map_one_memory_and_workers_only_read_it(minion: 
     assert [mapped_by(each["pid"]) for each in body["workers"]] == [["r--s"], ["r--s"]]
 
 
-async def test_a_killed_worker_loses_no_room(minion: RunningMinion) -> None:
+async def test_beside_and_after_a_killed_worker_every_item_is_answered_with_its_own(
+    minion: RunningMinion,
+) -> None:
     calls = [asyncio.ensure_future(by_channel(minion, number)) for number in range(6)]
     os.kill(await minion.worker_pid(), signal.SIGKILL)
     for number, (outcome,) in enumerate(await asyncio.gather(*calls)):

@@ -100,6 +100,9 @@ class Rig:
         assert request.key not in self.answers, "answered twice"
         self.answers[request.key] = ([msgpack.unpackb(each) for each in request.outcomes], done)
 
+    def flush(self) -> None:
+        pass
+
     def ready(self, curve: tuple[tuple[int, float], ...] = (), **more: Any) -> None:
         self.worker = FakeWorker()
         self.dispatcher.worker_ready(cast(WorkerProcess, self.worker), Loaded(0.5, curve, **more))
@@ -182,6 +185,7 @@ class Rig:
 
     def value(self, name: str, **labels: str) -> float:
         bound = {"tier": "minion", "model": "toy", "version": "1.0", **labels}
+        self.dispatcher.refresh()
         return self.metrics.registry.get_sample_value(f"crema_{name}", bound) or 0.0
 
 

@@ -23,6 +23,9 @@ class Nobody:
     def answer(self, request: Request, done: Done) -> None:
         raise AssertionError
 
+    def flush(self) -> None:
+        pass
+
 
 def request(n: int, key: int = 8) -> Request:
     reader = RequestReader(tensor_card(gate={"max_pending": 2000}))
