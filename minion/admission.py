@@ -52,14 +52,14 @@ class Admission:
             if self._life.state is State.DRAINING:
                 self._meters.refused("draining", lane, n)
             return self.not_ready(now)
-        room = self._room
+        ahead, waiting = self._room.queue(lane)
         refusal = self._gate.enter(
             now,
             n,
             lane,
             remaining_s,
-            ahead=room.ahead(lane),
-            waiting=len(room),
+            ahead=ahead,
+            waiting=waiting,
             free_at=self._stations.free_at(now),
         )
         if refusal is None:

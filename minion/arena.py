@@ -27,14 +27,13 @@ _SEAL_FUTURE_WRITE: Final = 0x10
 
 
 class _Block(np.ndarray[Any, Any]):
-    """Memory of one payload."""
+    """Memory of one payload. `home` are the free blocks of its size."""
 
-    arena: Arena
+    home: list[int]
     offset: int
-    slots: int
 
     def __del__(self) -> None:
-        self.arena._put_back(self.offset, self.slots)
+        self.home.append(self.offset)
 
 
 class Arena:
@@ -63,37 +62,38 @@ class Arena:
         """Where blocks begin that were given back, by how many slots they have: the warmest is last."""
         self._reached = 0
         """From here on nothing was taken yet."""
-        self.blocks = 0
-        """How many are taken."""
+
+    @property
+    def taken_bytes(self) -> int:
+        """How much is taken."""
+        return self._reached - self._slot_bytes * sum(slots * len(free) for slots, free in self._free.items())
 
     def take(self, size: int) -> memoryview | None:
         """Room for `size` bytes; None when there is none. It is given back by forgetting it and all that was cut from it."""
         slots = -(-size // self._slot_bytes)
         free = self._free.get(slots)
+        if free is None:
+            free = self._free[slots] = []
         if free:
             offset = free.pop()
         else:
-            offset, end = self._reached, self._reached + slots * self._slot_bytes
-            if end > self.size:
+            room = slots * self._slot_bytes
+            if self._reached + room > self.size and not self.taken_bytes:
+                # blocks of many sizes have cut it up, and none is taken: it is whole again
+                for each in self._free.values():
+                    each.clear()
+                self._reached = 0
+            offset = self._reached
+            if offset + room > self.size:
                 return None
-            self._reached = end
+            self._reached = offset + room
         block = np.ndarray.__new__(_Block, (size,), np.uint8, self._memory, offset)
-        block.arena, block.offset, block.slots = self, offset, slots
-        self.blocks += 1
+        block.home, block.offset = free, offset
         return block.data
 
     def close(self) -> None:
         """Close the descriptor; what is mapped and taken stays."""
         os.close(self.descriptor)
-
-    def _put_back(self, offset: int, slots: int) -> None:
-        self.blocks -= 1
-        if self.blocks:
-            self._free.setdefault(slots, []).append(offset)
-        else:
-            # blocks of many sizes cut it up; whenever nothing is taken, it is whole again
-            self._free.clear()
-            self._reached = 0
 
 
 def arena_for(items: int, item_bytes: int) -> Arena | None:

@@ -64,6 +64,10 @@ class Batcher(Generic[W]):
         interactive = len(self._interactive)
         return interactive if lane == "interactive" else interactive + len(self._bulk)
 
+    def counts(self) -> tuple[int, int]:
+        """How many wait in the interactive lane, and in the bulk lane."""
+        return len(self._interactive), len(self._bulk)
+
     @property
     def has_bulk(self) -> bool:
         """Whether any of those that wait are bulk."""

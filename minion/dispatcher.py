@@ -312,9 +312,8 @@ class Dispatcher:
         if items:
             self._meters.batch_size.observe(len(items))
             self._meters.batch_seconds.observe(seconds)
-            observe, started_at = self._meters.queue_wait_seconds.observe, batch.started_at
-            for item in items:
-                observe(started_at - item.queued_at)
+            started_at = batch.started_at
+            self._meters.queue_wait_seconds.observe_all([started_at - item.queued_at for item in items])
         return seconds
 
     def _ended(self, now: float) -> None:

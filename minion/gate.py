@@ -146,7 +146,12 @@ class Gate:
 
     def finish_s(self, now: float, ahead: int, free_at: float | None) -> float:
         """Predicted seconds until that item is answered, its own batch taken as full: later arrivals will fill it."""
-        return self.wait_s(now, ahead, free_at) + self._curve.predict(self._curve.batch_limit)
+        curve = self._curve
+        limit = curve.batch_limit
+        full_s = curve.fixed_s + curve.per_item_s * limit
+        rest = 0.0 if free_at is None or free_at < now else free_at - now
+        # as `wait_s`, in one piece: every item is asked about
+        return rest + (ahead // limit) * full_s / self.workers + full_s
 
     def _lately_queued(self, now: float) -> float:
         """How many interactive items wanted to wait at once, lately."""
@@ -158,7 +163,8 @@ class Gate:
         if curve.overrun == 0:
             return 0.0
         limit = curve.batch_limit
-        return _CONFIDENCE * curve.overrun * curve.predict(limit) * (ahead // limit + 2)
+        full_s = curve.fixed_s + curve.per_item_s * limit
+        return _CONFIDENCE * curve.overrun * full_s * (ahead // limit + 2)
 
     def _margin_s(self, allowed_s: float, ahead: int, free_at: float | None) -> float:
         """How much longer it may well take than predicted: under overload everyone is admitted at the very limit.

@@ -141,6 +141,8 @@ class RequestReader:
         else:
             self.shape, self.dtype = list(spec["shape"]), str(spec["dtype"])
         self.item_bytes = wire.tensor_bytes(self.shape, self.dtype)
+        # what nearly every request says, and is compared with in one step
+        self._usual = [{"shape": self.shape, "dtype": self.dtype, "params": {}}]
         self._places: int = card["gate"]["max_pending"]
         self._params = ParamSet(card["params"])
 
@@ -153,7 +155,11 @@ class RequestReader:
             raise invalid(
                 f"items: {len(items)} are more than this model's {self._places} places; send them in parts"
             )
-        params = [self._read_item(item, index) for index, item in enumerate(items)]
+        params: list[dict[str, Any] | None]
+        if items == self._usual:
+            params = [None]
+        else:
+            params = [self._read_item(item, index) for index, item in enumerate(items)]
         remaining_ms = message.get("remaining_ms")
         if remaining_ms is None:
             remaining_s = math.inf

@@ -60,10 +60,10 @@ class Scatter:
             return
         done.load = self._load()
         self._meters.answered(200, len(complete))
-        observe, now = self._meters.request_seconds.observe, self._now()
+        now = self._now()
+        self._meters.request_seconds.observe_all([now - request.arrived_at for request in complete])
         callers: dict[Caller, None] = {}
         for request in complete:
-            observe(now - request.arrived_at)
             caller = request.caller
             caller.answer(request, done)
             callers[caller] = None

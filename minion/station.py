@@ -226,7 +226,8 @@ class Stations:
             at = station.in_flight.free_at(now)
             if at is None:
                 return None
-            first = at if first is None else min(first, at)
+            if first is None or at < first:
+                first = at
         return first
 
     @property

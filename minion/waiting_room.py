@@ -38,8 +38,15 @@ class WaitingRoom:
 
     def ahead(self, lane: Lane) -> int:
         """How many items go before one that would now join `lane`."""
-        ahead = self._batcher.ahead(lane)
-        return ahead if self._splitter.is_empty else ahead + len(self._splitter)
+        return self.queue(lane)[0]
+
+    def queue(self, lane: Lane) -> tuple[int, int]:
+        """How many items go before one that would now join `lane`, and how many wait in all."""
+        interactive, bulk = self._batcher.counts()
+        if not self._splitter.is_empty:
+            interactive += len(self._splitter)
+        waiting = interactive + bulk
+        return (interactive if lane == "interactive" else waiting), waiting
 
     @property
     def has_bulk(self) -> bool:
@@ -49,7 +56,7 @@ class WaitingRoom:
     def join(self, items: list[Item], now: Callable[[], float]) -> list[Item]:
         """Let items wait, but those that are quarantined, which are returned. `now` is asked only while there are any."""
         quarantined: list[Item] = []
-        if self.suspects:
+        if self.suspects.records:
             at = now()
             quarantined = [item for item in items if self.suspects.is_quarantined(_print(item), at)]
             items = [item for item in items if item not in quarantined]
@@ -94,7 +101,7 @@ class WaitingRoom:
                 if not formed.batch:
                     return found
                 part = Part(formed.batch, is_fresh=True)
-            if self.suspects:
+            if self.suspects.records:
                 part.items = self._cleared(part.items, now, found, is_early)
             if part.items:
                 found.part = part
@@ -120,7 +127,7 @@ class WaitingRoom:
         """A run gave outcomes."""
         if part.split is not None or part.other_half is not None:
             self._splitter.passed(part)
-        if self.suspects and len(part.items) == 1:
+        if self.suspects.records and len(part.items) == 1:
             self.suspects.passed(_print(part.items[0]))
 
     def raised(self, part: Part[Item], now: float) -> list[Item]:

@@ -28,6 +28,13 @@ class FoldedHistogram:
         self._counts[bisect_left(self._buckets, amount)] += 1
         self._sum += amount
 
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """Several at once."""
+        counts, buckets = self._counts, self._buckets
+        for amount in amounts:
+            counts[bisect_left(buckets, amount)] += 1
+        self._sum += sum(amounts)
+
     def fold(self) -> None:
         """Hand over what was observed since the last time."""
         bound = self._bound

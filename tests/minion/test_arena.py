@@ -33,9 +33,9 @@ def test_a_block_is_given_back_when_the_last_view_of_it_goes(arena: Arena) -> No
     block = take(arena)
     piece = memoryview(block)[10:20]
     del block
-    assert arena.blocks == 1
+    assert arena.taken_bytes == 128
     del piece
-    assert arena.blocks == 0
+    assert arena.taken_bytes == 0
 
 
 def test_blocks_that_are_taken_never_overlap_and_a_full_arena_has_none(arena: Arena) -> None:
@@ -112,14 +112,14 @@ def test_other_payloads_have_no_place(arena: Arena) -> None:
 async def rig() -> Rig:
     rig = Rig()
     rig.ready()
-    rig.arena = Arena(8, 4)
+    rig.arena = Arena(8, 4)  # slots of 64 bytes
     return rig
 
 
 async def test_a_worker_is_told_where_each_item_lies(rig: Rig) -> None:
     rig.asked(2)
     await turn()
-    assert rig.worker.at == [[0, 4]]
+    assert rig.worker.at == [[0, 4]], "the items of a request lie side by side"
 
 
 async def test_a_batch_may_hold_items_that_lie_there_and_others(rig: Rig) -> None:
@@ -138,9 +138,9 @@ async def test_a_block_is_free_when_its_request_is_answered(rig: Rig) -> None:
     assert rig.arena is not None
     rig.asked()
     await turn()
-    assert rig.arena.blocks == 1
+    assert rig.arena.taken_bytes == 64
     rig.finish()
-    assert rig.arena.blocks == 0
+    assert rig.arena.taken_bytes == 0
 
 
 async def test_what_its_caller_abandoned_while_it_runs_keeps_its_block_until_the_worker_is_done(
@@ -151,9 +151,9 @@ async def test_what_its_caller_abandoned_while_it_runs_keeps_its_block_until_the
     await turn()
     rig.dispatcher.abandon(request)
     del request
-    assert rig.arena.blocks == 1
+    assert rig.arena.taken_bytes == 64
     rig.finish()
-    assert rig.arena.blocks == 0
+    assert rig.arena.taken_bytes == 0
 
 
 async def test_what_waits_and_is_abandoned_frees_its_block_at_once(rig: Rig) -> None:
@@ -163,7 +163,7 @@ async def test_what_waits_and_is_abandoned_frees_its_block_at_once(rig: Rig) -> 
     waiting = rig.asked()
     rig.dispatcher.abandon(waiting)
     del waiting
-    assert rig.arena.blocks == 1
+    assert rig.arena.taken_bytes == 64
 
 
 async def test_a_lost_worker_frees_what_it_ran(rig: Rig) -> None:
@@ -171,7 +171,7 @@ async def test_a_lost_worker_frees_what_it_ran(rig: Rig) -> None:
     rig.asked(3)
     await turn()
     rig.lose()
-    assert rig.arena.blocks == 0
+    assert rig.arena.taken_bytes == 0
 
 
 async def test_a_batch_that_raised_keeps_its_blocks_until_every_item_is_settled(rig: Rig) -> None:
@@ -179,5 +179,5 @@ async def test_a_batch_that_raised_keeps_its_blocks_until_every_item_is_settled(
     rig.ask_for(1, 2, 3, 4)
     await turn()
     assert rig.work(guilty=[3]) > 1
-    assert rig.arena.blocks == 0
+    assert rig.arena.taken_bytes == 0
     assert sorted("ok" in each for each in rig.answers[1][0]) == [False, True, True, True]

@@ -250,6 +250,24 @@ async def test_frames_sent_in_one_turn_of_the_loop_go_out_together_and_whole() -
     channel.connection_lost(None)
 
 
+async def test_frames_written_at_once_do_not_wait_for_the_end_of_the_turn_and_pass_nothing_that_was_sent() -> (
+    None
+):
+    channel, transport = opened(Recorder())
+    feed(channel, transport, HELLO)
+    before = len(transport.written)
+    first, second, third = (wire.encode_header({"v": 1, "kind": "x", "id": number}) for number in (1, 2, 3))
+    channel.write(first)
+    assert bytes(transport.written[before:]) == first
+    channel.send_packed(second)
+    channel.write(third)
+    await asyncio.sleep(0)
+    assert bytes(transport.written[before:]) == first + second + third
+    channel.connection_lost(None)
+    with pytest.raises(ChannelLost):
+        channel.write(first)
+
+
 async def test_a_role_that_is_not_accepted_is_refused() -> None:
     recorder = Recorder()
     channel, transport = opened(recorder)
