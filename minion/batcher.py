@@ -51,27 +51,19 @@ class Batcher(Generic[W]):
         self.max_wait_s = max_wait_s
         # ordered dicts as queues: an item leaves from anywhere in constant time when its caller does
         self._lanes: dict[Lane, OrderedDict[W, None]] = {lane: OrderedDict() for lane in LANES}
-        self._interactive, self._bulk = self._lanes["interactive"], self._lanes["bulk"]
+        # each by itself: others only look whether and how many wait there
+        self.interactive, self.bulk = self._lanes["interactive"], self._lanes["bulk"]
         self._is_short_until = -math.inf
         """Until when bulk keeps batches short."""
 
     def __len__(self) -> int:
         """How many items wait."""
-        return len(self._interactive) + len(self._bulk)
+        return len(self.interactive) + len(self.bulk)
 
     def ahead(self, lane: Lane) -> int:
         """How many items go before one that would now join `lane`."""
-        interactive = len(self._interactive)
-        return interactive if lane == "interactive" else interactive + len(self._bulk)
-
-    def counts(self) -> tuple[int, int]:
-        """How many wait in the interactive lane, and in the bulk lane."""
-        return len(self._interactive), len(self._bulk)
-
-    @property
-    def has_bulk(self) -> bool:
-        """Whether any of those that wait are bulk."""
-        return bool(self._bulk)
+        interactive = len(self.interactive)
+        return interactive if lane == "interactive" else interactive + len(self.bulk)
 
     def join(self, item: W) -> None:
         """Put an item at the end of its lane."""
@@ -106,7 +98,7 @@ class Batcher(Generic[W]):
 
     def is_full(self, now: float, limit: int, bulk_limit: int) -> bool:
         """Whether what waits fills a batch, so that nothing that comes later could join it: shapes aside."""
-        interactive, bulk = len(self._interactive), len(self._bulk)
+        interactive, bulk = len(self.interactive), len(self.bulk)
         return interactive >= limit or (
             interactive + bulk >= limit and (bulk_limit >= limit or now >= self._is_short_until)
         )

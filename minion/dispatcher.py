@@ -234,7 +234,7 @@ class Dispatcher:
         seconds = self._end(batch, header, now)
         if n:
             self._learn(batch, n, seconds, now)
-        if self._room or self._wait_timer is not None:
+        if not self._room.is_empty or self._wait_timer is not None:
             self._pump()  # the worker is free: it comes before the answers
         if batch.settled:
             given = dict(zip(items, outcomes, strict=True))
@@ -305,9 +305,10 @@ class Dispatcher:
         """A batch came back; what it cost, in seconds."""
         seconds = self._stations.ended(batch, now, header.get("seconds", 0.0), header.get("waited", 0.0))
         following = batch.station.batches
-        if following and following[0].until == math.inf:
+        if not following:
+            self._ended(now)
+        elif following[0].until == math.inf:
             self._begin(following[0], now)
-        self._ended(now)
         items = batch.part.items
         if items:
             self._meters.batch_size.observe(len(items))
@@ -358,7 +359,7 @@ class Dispatcher:
             self._wait_timer.cancel()
             self._wait_timer = None
         now = self._now()
-        while self._room:
+        while not self._room.is_empty:
             room = self._stations.room(now, self._may_lie(), is_full=self._is_full(now))
             if room is None:
                 return

@@ -55,9 +55,10 @@ class _Peer:
         frames, self._outbox = self._outbox, []
         if not frames:
             return
-        # a connection that is lost reports itself; nobody waits for this answer then
-        with contextlib.suppress(ChannelLost):
+        try:
             self._channel.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        except ChannelLost:
+            return  # a connection that is lost reports itself; nobody waits for these answers then
 
     def post(self, head: bytes, *payload: Buffer) -> None:
         """Send a frame, with what else is sent in this turn of the loop."""

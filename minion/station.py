@@ -89,9 +89,10 @@ class Station:
             lies_there = lies_there or item.at is not None
         params = [item.params or {} for item in items] if has_params else None
         at = [item.at for item in items] if lies_there else None
-        # a channel that is lost means that the worker has just died: its loss comes next and answers these items
-        with contextlib.suppress(ChannelLost):
+        try:
             self.worker.run(batch.id, [item.pixels for item in items], params, until, at)
+        except ChannelLost:
+            return  # the worker has just died: its loss comes next and answers these items
 
     def skip(self, batch: Batch, items: list[Item]) -> None:
         """Items of a batch that lies here need not run: their caller has gone."""

@@ -33,8 +33,15 @@ class WaitingRoom:
         self._splitter: Splitter[Item] = Splitter()
 
     def __len__(self) -> int:
-        waiting = len(self._batcher)
-        return waiting if self._splitter.is_empty else waiting + len(self._splitter)
+        batcher, splitter = self._batcher, self._splitter
+        waiting = len(batcher.interactive) + len(batcher.bulk)
+        return waiting + len(splitter) if splitter.parts else waiting
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        batcher = self._batcher
+        return not (batcher.interactive or batcher.bulk or self._splitter.parts)
 
     def ahead(self, lane: Lane) -> int:
         """How many items go before one that would now join `lane`."""
@@ -42,16 +49,17 @@ class WaitingRoom:
 
     def queue(self, lane: Lane) -> tuple[int, int]:
         """How many items go before one that would now join `lane`, and how many wait in all."""
-        interactive, bulk = self._batcher.counts()
-        if not self._splitter.is_empty:
-            interactive += len(self._splitter)
-        waiting = interactive + bulk
+        batcher, splitter = self._batcher, self._splitter
+        interactive = len(batcher.interactive)
+        if splitter.parts:
+            interactive += len(splitter)
+        waiting = interactive + len(batcher.bulk)
         return (interactive if lane == "interactive" else waiting), waiting
 
     @property
     def has_bulk(self) -> bool:
         """Whether any of those that wait in the lanes are bulk."""
-        return self._batcher.has_bulk
+        return bool(self._batcher.bulk)
 
     def join(self, items: list[Item], now: Callable[[], float]) -> list[Item]:
         """Let items wait, but those that are quarantined, which are returned. `now` is asked only while there are any."""
@@ -75,11 +83,11 @@ class WaitingRoom:
     @property
     def has_parts(self) -> bool:
         """Whether something waits apart from the lanes: parts of batches that raised, suspects, what a death left over."""
-        return not self._splitter.is_empty
+        return bool(self._splitter.parts)
 
     def due_at(self, now: float, limit: int) -> float | None:
         """When a free worker should be given something: `now`, later, or None when nothing waits."""
-        return self._batcher.due_at(now, limit) if self._splitter.is_empty else now
+        return now if self._splitter.parts else self._batcher.due_at(now, limit)
 
     def is_full(self, now: float, limit: int, bulk_limit: int) -> bool:
         """Whether what waits in the lanes fills a batch (see `Batcher.is_full`)."""
@@ -91,7 +99,7 @@ class WaitingRoom:
         found = Next()
         while True:
             part: Part[Item] | None = None
-            if not is_early and not self._splitter.is_empty:
+            if not is_early and self._splitter.parts:
                 taken = self._splitter.next(now, limit)
                 found.expired += taken.expired
                 part = taken.part
