@@ -152,18 +152,17 @@ async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> Non
     """Run one minion until it is asked to stop."""
     remove_abandoned()
     folder = RunFolder()
-    card = manifest.card()
     plan = WorkerPlan(
         python=args.python,
         package_dir=manifest.package_dir,
-        card=card,
+        card=manifest.card(),
         light_ring=args.light or make_light_ring(folder.path / "light"),
         run_folder=folder.path,
         device=args.device,
         warmup=args.warmup,
         load_s=manifest.load_s,
         workers=manifest.workers,
-        arena=arena_for(card["gate"]["max_pending"], RequestReader(card).item_bytes),
+        arena=arena_for(manifest.gate.max_pending, manifest.input.item_bytes),
     )
     minion = Minion(manifest, plan, _measured(args.curve))
     ports = await minion.start(args.channel, args.http)
