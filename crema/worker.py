@@ -314,8 +314,10 @@ def overlap_of(model: LoadedModel) -> Overlap | None:
 
 def _keep_within(outcomes: list[bytes], limit: int) -> None:
     """Replace the last outcomes by errors where all of them together would not fit into one frame."""
-    too_large = error_outcome("model_output_invalid", "the outputs of the batch are too large together")
     total = sum(map(len, outcomes))
+    if total <= limit:
+        return
+    too_large = error_outcome("model_output_invalid", "the outputs of the batch are too large together")
     for index in range(len(outcomes) - 1, -1, -1):
         if total <= limit:
             return
