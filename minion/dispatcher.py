@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """Parts are built by hand in `app`. `served` is told who gave outcomes, after every batch that did."""
+    """Parts are built by hand in `app`. `served` is told of each worker that gives outcomes, once."""
 
     def __init__(
         self,

@@ -374,6 +374,43 @@ def test_a_batch_that_raises_says_which_items_were_not_in_it(hosts: list[Host]) 
     assert "told to raise" in header["error"]["message"]
 
 
+# -- the link ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [97, 9999, 10**6])
+def test_frames_come_out_whole_however_many_arrive_at_once(cut: int) -> None:
+    ours, theirs = socket.socketpair()
+    frames = [
+        (f"{number}" * size, bytes([number]) * sent)
+        for number, (size, sent) in enumerate(
+            [(3, 0), (30_000, 50), (60_000, 5), (60_000, 300_000), (1, 1), (1, 0)]
+        )
+    ]
+    data = b"".join(
+        wire.encode_header({"v": 1, "kind": "x", "id": number, "text": text}, len(payload)) + payload
+        for number, (text, payload) in enumerate(frames)
+    )
+
+    def send() -> None:
+        for start in range(0, len(data), cut):
+            ours.sendall(data[start : start + cut])
+        ours.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    link = Link(theirs)
+    for number, (text, payload) in enumerate(frames):
+        header, size = link.read_header()
+        received = bytearray(size)
+        link.read_into(memoryview(received))
+        assert (header["id"], header["text"], bytes(received)) == (number, text, payload)
+    assert not link.has_more()
+    with pytest.raises(EOFError):
+        link.read_header()
+    sender.join(20)
+    theirs.close()
+
+
 # -- pixels in memory that is shared with the host ---------------------------------------------------------------------
 
 
