@@ -4,7 +4,7 @@
 
 Both sides get the same frames over TCP from the same client, 32 in flight, in turn. The bare side is a process with one
 `asyncio.BufferedProtocol` on uvloop, allocator tuned, that receives each payload into one preallocated buffer and answers eight
-bytes. The minion's side is everything that a request costs it: header, gate, batch, socket to the worker, outcome, answer.
+bytes. The minion's side is everything that a request costs it: header, gate, batch, the worker's copy, outcome, answer.
 """
 
 from __future__ import annotations

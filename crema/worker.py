@@ -5,16 +5,17 @@ It speaks the channel's frames over one descriptor, blocking, one batch at a tim
     load    package, device, warmup?, payload = msgpack map: the card → answer {curve: [[n, seconds], …], overlaps?} or
             {error}; `overlaps`: it runs two batches at once, and answers them in the order in which they came
     params  payload = msgpack list of n maps, for the `run` that follows (left out when all items take the defaults)
-    run     n, until?, payload = n tensors → answer {seconds, waited, skipped?, sizes: [bytes of each outcome]}, payload =
-            packed outcomes, or {seconds, waited, skipped?, error} for the batch as a whole; `waited` is how long nothing
-            was there to run. `until` comes with a batch that may have to lie here behind another: the moment, on this
+    run     n, at?, until?, payload = n tensors → answer {seconds, waited, skipped?, sizes: [bytes of each outcome]},
+            payload = packed outcomes, or {seconds, waited, skipped?, error} for the batch as a whole; `waited` is how long
+            nothing was there to run. `at` says for each item where its tensor lies in the memory that is shared with the
+            host, or nil: the payload holds only the tensors of those. `until` comes with a batch that may have to lie here behind another: the moment, on this
             machine's monotonic clock, from which an item need not run any more, or nil. Now and then, and after `load`, an
             answer brings gpu_memory: {reserved, used, total}, in bytes
     skip    id of such a batch, items = [indexes] whose callers have gone meanwhile; not answered
     close   ends the process
 
 Items of a batch that need not run when its turn comes are left out and named in `skipped`; a batch of which none is left
-does not run. The pixels are received straight into the batch array. What the model prints goes to standard error like
+does not run. The pixels are received straight into the batch array, or copied there from the shared memory. What the model prints goes to standard error like
 any output: it can never reach the protocol. Splitting, retrying and answering callers are the host's.
 """
 
@@ -41,6 +42,7 @@ from crema import wire
 from crema.outcomes import error_outcome
 from crema.raised import described, free_memory
 from crema.session import take_over
+from crema.shared_pixels import SharedPixels
 
 if TYPE_CHECKING:
     from crema.batch_array import BatchArray
@@ -51,22 +53,31 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 class Link:
-    """Frames over a blocking stream socket. Raises EOFError when the host is gone."""
+    """Frames over a blocking stream socket. Raises EOFError when the host is gone.
+
+    What comes is read into a small buffer, most frames whole with one system call; what of a payload is not there yet goes
+    straight to where it belongs.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._buffer = memoryview(bytearray(8 + wire.MAX_HEADER_BYTES))
+        self._start = self._end = 0
+        """What of the buffer was received and not yet read."""
 
     def read_header(self) -> tuple[dict[str, Any], int]:
         """The next frame's header, and how many bytes of payload follow it."""
-        prefix = bytearray(8)
-        self.read_into(memoryview(prefix))
-        header_bytes, payload_bytes = wire.decode_prefix(prefix)
-        header = bytearray(header_bytes)
-        self.read_into(memoryview(header))
-        return wire.decode_header(header), payload_bytes
+        self._await(8)
+        header_bytes, payload_bytes = wire.decode_prefix(self._buffer, self._start)
+        self._await(8 + header_bytes)
+        start = self._start + 8
+        self._start = end = start + header_bytes
+        return wire.decode_header(self._buffer[start:end]), payload_bytes
 
     def has_more(self) -> bool:
         """Whether anything has come that was not read yet."""
+        if self._start < self._end:
+            return True
         try:
             return bool(self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         except BlockingIOError:
@@ -74,11 +85,30 @@ class Link:
 
     def read_into(self, view: memoryview) -> None:
         """Fill `view`."""
+        here = min(len(view), self._end - self._start)
+        if here:
+            view[:here] = self._buffer[self._start : self._start + here]
+            self._start += here
+            view = view[here:]
         while len(view):
-            received = self._socket.recv_into(view, 0, socket.MSG_WAITALL)
-            if not received:
-                raise EOFError("the host closed the channel")
-            view = view[received:]
+            view = view[self._receive(view, socket.MSG_WAITALL) :]
+
+    def _await(self, size: int) -> None:
+        """Have at least `size` bytes in the buffer."""
+        start, end = self._start, self._end
+        if start == end:
+            self._start = self._end = 0
+        elif start + size > len(self._buffer):
+            self._buffer[: end - start] = bytes(self._buffer[start:end])
+            self._start, self._end = 0, end - start
+        while self._end - self._start < size:
+            self._end += self._receive(self._buffer[self._end :])
+
+    def _receive(self, view: memoryview, flags: int = 0) -> int:
+        received = self._socket.recv_into(view, 0, flags)
+        if not received:
+            raise EOFError("the host closed the channel")
+        return received
 
     def send(self, header: dict[str, Any], payload: bytes = b"") -> None:
         """Write one frame."""
@@ -88,8 +118,9 @@ class Link:
 class Worker:
     """Answers the host's frames until it closes the channel."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, shared: SharedPixels | None = None) -> None:
         self._link = link
+        self._shared = shared
         self._model: LoadedModel | None = None
         self._overlap: Overlap | None = None
         """Where batches run when two may do so at once; None: one after the other, here."""
@@ -156,13 +187,21 @@ class Worker:
 
     def _run(self, header: dict[str, Any], payload_bytes: int) -> None:
         """Receive a batch, and run it or have it run."""
-        model, overlap, n = self._model, self._overlap, header["n"]
-        if model is None or type(n) is not int or payload_bytes != n * model.item_bytes or n > model.max_size:
+        model, overlap, n, at = self._model, self._overlap, header["n"], header.get("at")
+        if (
+            model is None
+            or type(n) is not int
+            or not 0 <= n <= model.max_size
+            or payload_bytes != _count_sent(n, at) * model.item_bytes
+        ):
             raise wire.WireError("a batch that this model cannot take")
         started = time.monotonic()
         waited = 0.0 if overlap is not None and overlap.is_busy else started - self._idle_since
         array = model.arrays[0] if overlap is None else overlap.take_array()
-        self._link.read_into(array.pixels[:payload_bytes])
+        if at is None:
+            self._link.read_into(array.pixels[:payload_bytes])
+        else:
+            self._gather(at, array, model.item_bytes)
         params, self._params = self._params, None
         answer: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"]}
         answer["waited"] = waited
@@ -182,6 +221,19 @@ class Worker:
             return lambda: self._answer(answer, outcomes)
 
         overlap.put(array, work)
+
+    def _gather(self, at: list[Any], array: BatchArray, item_bytes: int) -> None:
+        """Bring tensors together that lie in the shared memory or come with the frame."""
+        if self._shared is None:
+            raise wire.WireError("this worker shares no memory with the host")
+        start = 0
+        for offset in at:
+            end = start + item_bytes
+            if offset is None:
+                self._link.read_into(array.pixels[start:end])
+            else:
+                self._shared.copy(offset, array.pixels[start:end])
+            start = end
 
     def _outcomes(
         self,
@@ -232,6 +284,13 @@ class Worker:
         return skipped
 
 
+def _count_sent(n: int, at: Any) -> int:
+    """How many of the tensors come with the frame; -1, which no frame has, when `at` is not about `n` items."""
+    if at is None:
+        return n
+    return at.count(None) if type(at) is list and len(at) == n else -1
+
+
 def overlap_of(model: LoadedModel) -> Overlap | None:
     """Threads for two batches at once, warmed up, for a model that has two batch arrays; None where one is all it can run:
     the largest batches must find memory together before anybody is told that they may come."""
@@ -256,8 +315,10 @@ def overlap_of(model: LoadedModel) -> Overlap | None:
 
 def _keep_within(outcomes: list[bytes], limit: int) -> None:
     """Replace the last outcomes by errors where all of them together would not fit into one frame."""
-    too_large = error_outcome("model_output_invalid", "the outputs of the batch are too large together")
     total = sum(map(len, outcomes))
+    if total <= limit:
+        return
+    too_large = error_outcome("model_output_invalid", "the outputs of the batch are too large together")
     for index in range(len(outcomes) - 1, -1, -1):
         if total <= limit:
             return
@@ -276,12 +337,15 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def main() -> None:
-    """`python -m crema.worker --fd N --parent-pid P`: started by the host only."""
+    """`python -m crema.worker --fd N --parent-pid P [--pixels-fd M]`: started by the host only."""
     parser = argparse.ArgumentParser(
         prog="python -m crema.worker", description="Runs one model for a crema minion."
     )
     parser.add_argument("--fd", type=int, required=True, help="descriptor of the channel to the host")
     parser.add_argument("--parent-pid", type=int, required=True, help="end when this process dies")
+    parser.add_argument(
+        "--pixels-fd", type=int, help="descriptor of the memory that the host receives pixels into"
+    )
     args = parser.parse_args()
     die_with_parent(args.parent_pid)
     faulthandler.enable()
@@ -296,7 +360,8 @@ def main() -> None:
     connection.set_inheritable(False)
     status = 1
     try:
-        status = Worker(Link(connection)).serve()
+        shared = None if args.pixels_fd is None else SharedPixels(args.pixels_fd)
+        status = Worker(Link(connection), shared).serve()
     except EOFError:
         status = 0
     except BaseException:

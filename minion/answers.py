@@ -9,12 +9,16 @@ import struct
 from typing import Any, Final
 
 import msgpack
+import msgspec
 
 from crema import wire
 from crema.errors import CremaError
 from minion.request import Done, Request
 
 _DOUBLE: Final = struct.Struct(">d").pack
+_UINT16: Final = struct.Struct(">BH").pack
+_UINT32: Final = struct.Struct(">BI").pack
+_encode: Final = msgspec.msgpack.Encoder().encode
 # what surrounds the outcomes leaves this much of a header to them
 _OUTCOME_ROOM: Final = wire.MAX_HEADER_BYTES - 1024
 
@@ -30,9 +34,21 @@ def error_map(error: CremaError) -> dict[str, Any]:
     return {**error.as_wire(), "message": error.message.encode("utf-8", "replace").decode()}
 
 
+def packed_key(key: int) -> bytes:
+    """The id of a request as msgpack."""
+    if 255 < key < 65536:
+        return _UINT16(0xCD, key)
+    if 65535 < key < 2**32:
+        return _UINT32(0xCE, key)
+    packed: bytes = msgpack.packb(key)
+    return packed
+
+
 def packed_list(outcomes: list[bytes]) -> bytes:
     """The msgpack array of packed outcomes."""
     n = len(outcomes)
+    if n == 1:
+        return b"\x91" + outcomes[0]
     if n < 16:
         head = bytes((0x90 | n,))
     else:
@@ -62,17 +78,17 @@ class AnswerPacker:
             return self.refused(request.key, too_large, done.load), b""
         tail = done.tail
         if tail is None:
-            timing = {"inference_ms": round(done.seconds * 1000, 3), "batch_size": done.size}
-            tail = done.tail = msgpack.packb(timing)[1:] + msgpack.packb({"load": done.load})[1:]
-        queue_ms = round((request.started_at - request.arrived_at) * 1000, 3)
-        before = self._head + msgpack.packb(request.key)
-        after = self._timing + _DOUBLE(queue_ms) + tail
-        if len(outcomes) <= _OUTCOME_ROOM:
-            return wire.frame_head(b"".join((before, self._outcomes, outcomes, after)), 0), b""
-        size = len(outcomes)
-        return wire.frame_head(
-            b"".join((before, self._outcomes_bytes, msgpack.packb(size), after)), size
-        ), outcomes
+            # the last two members of `timing`, and `load` after it
+            last = {"inference_ms": round(done.seconds * 1000, 3), "batch_size": done.size, "load": done.load}
+            tail = done.tail = _encode(last)[1:]
+        queue_ms = _DOUBLE(round((request.started_at - request.arrived_at) * 1000, 3))
+        key, size = packed_key(request.key), len(outcomes)
+        if size <= _OUTCOME_ROOM:
+            header = b"".join((self._head, key, self._outcomes, outcomes, self._timing, queue_ms, tail))
+            return wire.PREFIX.pack(len(header), 0) + header, b""
+        packed_size = msgpack.packb(size)
+        header = b"".join((self._head, key, self._outcomes_bytes, packed_size, self._timing, queue_ms, tail))
+        return wire.frame_head(header, size), outcomes
 
     def refused(self, key: int, error: CremaError, load: dict[str, Any]) -> bytes:
         """The frame of a request that was not admitted."""

@@ -27,6 +27,7 @@ from crema.host.service import Route, Service
 from crema.host.tier import Stop, announce, cluster_token, is_loopback, is_orphan
 from crema.host.token_guard import with_token
 from minion.answers import AnswerPacker
+from minion.arena import arena_for
 from minion.batcher import Batcher
 from minion.cost_curve import CostCurve
 from minion.dispatcher import Dispatcher
@@ -88,7 +89,7 @@ class Minion:
         packer = AnswerPacker(manifest.name, manifest.version)
         self._named = {"model": manifest.name, "version": manifest.version}
         self._channels = ChannelServer(
-            Peers(self.dispatcher, reader, packer, self._meters),
+            Peers(self.dispatcher, reader, packer, self._meters, plan.arena),
             "minion",
             frozenset({"coordinator", "preprocessor"}),
             token=cluster_token(),
@@ -162,6 +163,7 @@ async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> Non
         warmup=args.warmup,
         load_s=manifest.load_s,
         workers=manifest.workers,
+        arena=arena_for(manifest.gate.max_pending, manifest.input.item_bytes),
     )
     minion = Minion(manifest, plan, _measured(args.curve))
     ports = await minion.start(args.channel, args.http)

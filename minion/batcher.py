@@ -51,17 +51,19 @@ class Batcher(Generic[W]):
         self.max_wait_s = max_wait_s
         # ordered dicts as queues: an item leaves from anywhere in constant time when its caller does
         self._lanes: dict[Lane, OrderedDict[W, None]] = {lane: OrderedDict() for lane in LANES}
+        # each by itself: others only look whether and how many wait there
+        self.interactive, self.bulk = self._lanes["interactive"], self._lanes["bulk"]
         self._is_short_until = -math.inf
         """Until when bulk keeps batches short."""
 
     def __len__(self) -> int:
         """How many items wait."""
-        return sum(map(len, self._lanes.values()))
+        return len(self.interactive) + len(self.bulk)
 
     def ahead(self, lane: Lane) -> int:
         """How many items go before one that would now join `lane`."""
-        interactive = len(self._lanes["interactive"])
-        return interactive if lane == "interactive" else interactive + len(self._lanes["bulk"])
+        interactive = len(self.interactive)
+        return interactive if lane == "interactive" else interactive + len(self.bulk)
 
     def join(self, item: W) -> None:
         """Put an item at the end of its lane."""
@@ -96,7 +98,7 @@ class Batcher(Generic[W]):
 
     def is_full(self, now: float, limit: int, bulk_limit: int) -> bool:
         """Whether what waits fills a batch, so that nothing that comes later could join it: shapes aside."""
-        interactive, bulk = map(len, self._lanes.values())
+        interactive, bulk = len(self.interactive), len(self.bulk)
         return interactive >= limit or (
             interactive + bulk >= limit and (bulk_limit >= limit or now >= self._is_short_until)
         )
@@ -111,6 +113,8 @@ class Batcher(Generic[W]):
         batch, expired = formed.batch, formed.expired
         key: object = None
         for name, lane in self._lanes.items():
+            if not lane:
+                continue
             if name == "bulk" and bulk_limit is not None and now < self._is_short_until:
                 limit = min(limit, bulk_limit)
             passed_over: list[W] = []

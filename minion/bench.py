@@ -31,6 +31,7 @@ from crema.host.manifest import Manifest, ManifestError, load_manifest
 from crema.host.process import die_with_parent, raise_malloc_thresholds
 from crema.loaded_model import read_examples
 from crema.names import CHANNELS
+from minion.arena import Arena, arena_for, offset_of
 from minion.run_folder import RunFolder, remove_abandoned
 from minion.worker_process import WorkerLost, WorkerPlan, WorkerProcess
 
@@ -55,11 +56,14 @@ class NoMemory(Exception):
 
 
 class Bench:
-    """One worker, run alone with `items`: the pixels of one item each, repeated as needed to fill a batch."""
+    """One worker, run alone with `items`: the pixels of one item each, repeated as needed to fill a batch, and lying where
+    they would have been received."""
 
     def __init__(self, plan: WorkerPlan, items: list[bytes], batch_s: float) -> None:
         self._worker = WorkerProcess(plan, self._answered)
-        self._items = items
+        self._pixels = [
+            received(plan.arena, items[n % len(items)]) for n in range(plan.card["batching"]["max_size"])
+        ]
         self._batch_s = batch_s
         self._answer: asyncio.Future[dict[str, Any]] | None = None
         self._batches = 0
@@ -99,13 +103,14 @@ class Bench:
     async def _run(self, n: int) -> float:
         """One batch; its seconds."""
         self._batches += 1
-        pixels = [self._items[index % len(self._items)] for index in range(n)]
+        pixels = self._pixels[:n]
+        at = [offset_of(each) for each in pixels]
         answer = self._answer = asyncio.get_running_loop().create_future()
         ended = asyncio.ensure_future(self._worker.ended())
         started = time.monotonic()
         try:
             try:
-                self._worker.run(self._batches, pixels, None)
+                self._worker.run(self._batches, pixels, None, at=None if None in at else at)
             except ChannelLost:
                 raise BenchFailed(f"a batch of {n}: {(await ended).problem}") from None
             await asyncio.wait({answer, ended}, timeout=self._batch_s, return_when=asyncio.FIRST_COMPLETED)
@@ -128,6 +133,15 @@ class Bench:
     def _answered(self, header: dict[str, Any], payload: Buffer) -> None:
         if self._answer is not None and not self._answer.done() and header["id"] == self._batches:
             self._answer.set_result(header)
+
+
+def received(arena: Arena | None, item: bytes) -> Buffer:
+    """An item's pixels, in the arena if there is room."""
+    block = None if arena is None else arena.take(len(item))
+    if block is None:
+        return item
+    block[:] = item
+    return block
 
 
 def ladder(max_size: int) -> list[int]:
@@ -181,6 +195,7 @@ async def bench(args: argparse.Namespace, manifest: Manifest) -> None:
             warmup=args.warmup,
             load_s=manifest.load_s,
             workers=manifest.workers,
+            arena=arena_for(manifest.batching.max_size, manifest.input.item_bytes),
         )
         try:
             items = items_of(manifest, args.warmup)

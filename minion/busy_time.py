@@ -17,16 +17,19 @@ class BusyTime:
         self._total_s = 0.0
         self._began: float | None = None
         self._notes: deque[tuple[float, float]] = deque([(now, 0.0)])
+        self._note_at = now + _STEP_S
 
     def begin(self, now: float) -> None:
         """A batch was handed over."""
-        self._note(now)
+        if now >= self._note_at:
+            self._note(now)
         self._began = now
 
     def end(self, now: float) -> None:
         """The batch is over."""
         if self._began is not None:
-            self._note(now)
+            if now >= self._note_at:
+                self._note(now)
             self._total_s += now - self._began
             self._began = None
 
@@ -47,7 +50,8 @@ class BusyTime:
 
     def _note(self, now: float) -> None:
         notes = self._notes
-        if now - notes[-1][0] >= _STEP_S:
+        if now >= self._note_at:
+            self._note_at = now + _STEP_S
             notes.append((now, self._busy_s(now)))
             while len(notes) > 2 and notes[1][0] <= now - WINDOW_S:
                 notes.popleft()

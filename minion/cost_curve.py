@@ -46,15 +46,14 @@ class CostCurve:
         self.batch_limit = max_size
         """B: the largest n ≤ max_size with 2·t(n) ≤ slo_s, at least 1, a little less while that is in doubt for a model whose
         times scatter; and never more than memory allows (`allow`)."""
-        self.bulk_limit = max_size
-        """Up to how many items bulk may fill a batch while interactive items are about: enough for four fifths of the
-        throughput of batches of `batch_limit`, and as many more as cost hardly any time."""
         self.overrun = 0.0
         """By how much of their prediction batches take longer: a standard deviation, from overruns only. 0: exact."""
         self.feared_overrun = _FEARED_OVERRUN
         """The same, and at first what is feared of a model that nobody has seen at work."""
         self.max_size = self._allowed = self._promising = max_size
         self._slo_s = slo_s
+        self._bulk_limit: int | None = max_size
+        """None: to be worked out when somebody asks."""
         self._overrun_squared = 0.0
         self._feared_squared = _FEARED_OVERRUN**2
         self._compared = 0
@@ -65,6 +64,14 @@ class CostCurve:
     def predict(self, n: int) -> float:
         """t(n) in seconds."""
         return self.fixed_s + self.per_item_s * n
+
+    @property
+    def bulk_limit(self) -> int:
+        """Up to how many items bulk may fill a batch while interactive items are about: enough for four fifths of the
+        throughput of batches of `batch_limit`, and as many more as cost hardly any time."""
+        if self._bulk_limit is None:
+            self._bulk_limit = self._find_bulk_limit()
+        return self._bulk_limit
 
     @property
     def full_item_s(self) -> float:
@@ -93,21 +100,24 @@ class CostCurve:
     def learn(self, n: int, seconds: float) -> None:
         """A batch of `n` items took `seconds`, from hand-over to outcomes."""
         if self.is_known:
-            self._compare(self.predict(n), seconds)
-        self._w *= _FORGETTING
-        self._n *= _FORGETTING
-        self._nn *= _FORGETTING
-        self._t *= _FORGETTING
-        self._nt *= _FORGETTING
-        self._add(n, seconds, 1.0)
+            self._compare(self.fixed_s + self.per_item_s * n, seconds)
+        self._w = self._w * _FORGETTING + 1.0
+        self._n = self._n * _FORGETTING + n
+        self._nn = self._nn * _FORGETTING + n * n
+        self._t = self._t * _FORGETTING + seconds
+        self._nt = self._nt * _FORGETTING + n * seconds
         self._fit(self._inertia)
 
     def _compare(self, predicted_s: float, seconds: float) -> None:
         """How wrong was it? A batch that was quicker than predicted harms nobody and is taken for an exact one."""
         # beyond twice as long it is another curve, which is learned, and not a spread
-        over = min(1.0, max(0.0, seconds / predicted_s - 1)) if predicted_s > 0 else 0.0
+        over = seconds / predicted_s - 1 if seconds > predicted_s > 0 else 0.0
+        if over > 1.0:
+            over = 1.0
         # of errors to both sides half were seen: twice their square is the variance
-        weight = max(_SPREAD_WEIGHT, 1 / (_SPREAD_PRIOR + self._compared))
+        weight = 1 / (_SPREAD_PRIOR + self._compared)
+        if weight < _SPREAD_WEIGHT:
+            weight = _SPREAD_WEIGHT
         self._compared += 1
         self._overrun_squared += weight * (2 * over * over - self._overrun_squared)
         self._feared_squared *= 1 - weight
@@ -124,12 +134,13 @@ class CostCurve:
     def _fit(self, inertia: float) -> None:
         """Least squares; the less the sizes vary, the more the slope stays what it was."""
         mean_n, mean_t = self._n / self._w, self._t / self._w
-        variance = max(0.0, self._nn / self._w - mean_n * mean_n)
-        spread = variance + inertia
+        spread = self._nn / self._w - mean_n * mean_n
+        spread = (spread if spread > 0 else 0.0) + inertia
         slope = self.per_item_s
         if spread > 1e-12:
             slope = (self._nt / self._w - mean_n * mean_t + inertia * self.per_item_s) / spread
-        slope = max(0.0, slope)
+        if slope < 0:
+            slope = 0.0
         fixed = mean_t - slope * mean_n
         if fixed < 0:  # a batch of none would have negative cost: the line goes through the origin instead
             fixed, slope = 0.0, self._nt / self._nn
@@ -138,9 +149,9 @@ class CostCurve:
 
     def _set_limits(self) -> None:
         self.batch_limit = self._limit()
-        self.bulk_limit = self._bulk_limit()
+        self._bulk_limit = None
 
-    def _bulk_limit(self) -> int:
+    def _find_bulk_limit(self) -> int:
         """The least n with n/t(n) ≥ 0.8·B/t(B), or the largest that takes no more than a twentieth longer."""
         limit, fixed_s, per_item_s = self.batch_limit, self.fixed_s, self.per_item_s
         not_gained_s = self.predict(limit) - _BULK_SHARE * per_item_s * limit
@@ -154,7 +165,10 @@ class CostCurve:
 
     def _limit(self) -> int:
         doubtless = self._keeping(1 + _DOUBT * self.overrun)
-        self._promising = min(max(self._promising, doubtless), self._keeping(1.0))
+        if doubtless == self.max_size:
+            self._promising = doubtless
+        else:
+            self._promising = min(max(self._promising, doubtless), self._keeping(1.0))
         return min(self._promising, self._allowed)
 
     def _keeping(self, factor: float) -> int:

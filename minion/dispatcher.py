@@ -10,13 +10,13 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
-from crema.errors import CremaError
 from crema.host.channel import Buffer
 from minion import verdicts
+from minion.admission import Admission
 from minion.answers import outcome_of
 from minion.batch_cap import BatchCap
 from minion.batcher import Batcher
@@ -25,6 +25,7 @@ from minion.cost_curve import CostCurve
 from minion.gate import Gate
 from minion.gpu_memory import read_gpu_memory
 from minion.hang_watch import HangWatch
+from minion.leftovers import Leftovers
 from minion.load_time import LoadTime
 from minion.meters import Meters
 from minion.request import Done, Item, Request
@@ -36,13 +37,11 @@ from minion.waiting_room import WaitingRoom
 from minion.watchdog import Watchdog
 from minion.worker_process import Loaded, WorkerLost, WorkerProcess
 
-# How soon an item whose deadline passes while no batch is formed gets its answer.
-_SWEEP_S: Final = 0.1
 log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
-    """Parts are built by hand in `app`. `served` is told who gave outcomes, after every batch that did."""
+    """Parts are built by hand in `app`. `served` is told of each worker that gives outcomes, once."""
 
     def __init__(
         self,
@@ -74,60 +73,30 @@ class Dispatcher:
         self._failures = verdicts.BatchFailures()
         self._stations = Stations(in_flight, curve)
         self._has_window = batcher.max_wait_s > 0
-        self._ready_at = now()
+        self._lies_only_full = in_flight < 2
         self._batches = 0
         self._hang_watch = HangWatch(self._stations.running, now)
         self._is_pump_due = False
         self._wait_timer: asyncio.TimerHandle | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._admission = Admission(life, gate, self._room, self._stations, meters, now)
+        # what is asked for every request is asked there straight
+        self.admit, self.refusal, self.load = (
+            self._admission.admit,
+            self._admission.refusal,
+            self._admission.load,
+        )
         self._scatter = Scatter(gate, meters, self.load, now)
+        self._leftovers = Leftovers(self._admission, self._room, self._stations, self._scatter, meters, now)
 
     # -- requests ------------------------------------------------------------------------------------------------------
-
-    def admit(self, request: Request) -> CremaError | None:
-        """Take the request's places, or say why not. Decided on the header alone: its pixels may not have come yet."""
-        error = self.refusal(
-            request.arrived_at, request.n, request.lane, request.deadline - request.arrived_at
-        )
-        if error is None:
-            self._scatter.entered()
-        return error
-
-    def refusal(
-        self, now: float, n: int, lane: Any, remaining_s: float, *, is_probe: bool = False
-    ) -> CremaError | None:
-        """Why `n` items may not come in, or None with their places taken (given back at once when `is_probe`)."""
-        if not self._life.state.is_ready:
-            if self._life.state is State.DRAINING:
-                self._meters.refused("draining", lane, n)
-            return self._not_ready(now)
-        refusal = self._gate.enter(
-            now,
-            n,
-            lane,
-            remaining_s,
-            ahead=self._room.ahead(lane),
-            waiting=len(self._room),
-            free_at=self._stations.free_at(now),
-        )
-        if refusal is None:
-            if is_probe:
-                self._gate.take_back(n, lane)
-            else:
-                self._meters.accepted(lane, n)
-            return None
-        self._meters.refused(refusal.reason, lane, n)
-        return CremaError(
-            "overloaded", refusal.message, retry_after_ms=max(1.0, refusal.retry_after_s * 1000)
-        )
 
     def submit(self, request: Request) -> None:
         """The pixels of an admitted request are here: its items wait for a batch."""
         quarantined = self._room.join(request.items, self._now)
         if quarantined:
-            self._quarantine(quarantined, self._now())
+            self._leftovers.quarantined(quarantined, self._now())
         self._pump_soon()
-        self._sweep_soon()
+        self._leftovers.watch()
 
     def abandon(self, request: Request) -> None:
         """Its caller has gone: what waits is dropped, what runs is thrown away, its places are free."""
@@ -147,22 +116,10 @@ class Dispatcher:
         request.items = []
         self._scatter.leave(request.left)
 
-    def load(self) -> dict[str, Any]:
-        """What every answer says of this replica: places taken, places in all, and the predicted wait of a new item."""
-        now = self._now()
-        free_at = self._stations.free_at(now)
-        if not self._stations:
-            free_at = max(free_at or 0.0, self._ready_at)
-        wait_s = self._gate.wait_s(now, self._room.ahead("interactive"), free_at)
-        return {
-            "pending": self._gate.pending,
-            "places": self._gate.places,
-            "expected_wait_ms": round(wait_s * 1000, 3),
-        }
-
     def refresh(self) -> None:
-        """Bring the gauges up to date."""
+        """Bring the metrics up to date, before they are read."""
         meters = self._meters
+        meters.fold()
         meters.pending.set(self._gate.pending)
         meters.places.set(self._gate.places)
         meters.busy_ratio.set(self._busy_time.ratio(self._now()))
@@ -181,20 +138,20 @@ class Dispatcher:
         if self._life.state is not State.DRAINING:
             self._life.move(State.DRAINING)
         if not self._stations:
-            self._shed(self._room.drop_hopeless(math.inf, 0.0))
-        await self._scatter.idle.wait()
+            self._leftovers.shed()
+        await self._scatter.idle()
 
     def give_up(self) -> None:
         """The time to drain is over: what is still here is sent back, to be tried elsewhere."""
         now = self._now()
         for batch in self._stations.take_back():
-            self._scatter.settle(batch.open, outcome_of(self._not_ready(now)), Done(0.0, 0, {}))
-        self._shed(self._room.drop_hopeless(math.inf, 0.0))
+            self._scatter.settle(batch.open, outcome_of(self._admission.not_ready(now)), Done(0.0, 0, {}))
+        self._leftovers.shed()
 
     # -- the worker (see WorkerKeeper) ---------------------------------------------------------------------------------
 
     def worker_starting(self, ready_at: float) -> None:
-        self._ready_at = ready_at
+        self._admission.ready_at = ready_at
 
     def worker_ready(self, worker: WorkerProcess, loaded: Loaded) -> None:
         self._stations.add(worker, overlaps=loaded.overlaps, gpu_memory=loaded.gpu_memory)
@@ -202,8 +159,8 @@ class Dispatcher:
         self._curve.seed(loaded.curve)
         self._watchdog.warmed_up(max((seconds for _, seconds in loaded.curve), default=0.0))
         self._meters.load_seconds.observe(loaded.seconds)
-        if not self._life.state.is_ready:
-            self._move(State.READY)
+        if not self._life.state.is_ready and self._life.state is not State.DRAINING:
+            self._life.move(State.READY)
         self._pump_soon()
 
     def worker_relieved(self, worker: WorkerProcess) -> asyncio.Future[None]:
@@ -219,7 +176,7 @@ class Dispatcher:
         self._meters.restarted(lost.reason)
         batches = self._stations.remove(worker) if was_ready else []
         self._gate.workers = max(1, self._stations.count)
-        self._ready_at = ready_at
+        self._admission.ready_at = ready_at
         life, now = self._life, self._now()
         if life.state is State.DRAINING:
             ready_at = math.inf  # no other worker will come
@@ -230,7 +187,7 @@ class Dispatcher:
         for batch in reversed(batches[begun:]):
             batch.part.items = batch.open
             self._room.put_back(batch.part)
-            self._sweep_soon()
+            self._leftovers.watch()
         for batch in batches[:begun]:
             self._ended(now)
             items = batch.open
@@ -242,7 +199,7 @@ class Dispatcher:
             )
         if not self._stations:
             # what waits stays while the next worker can be expected in time
-            self._shed(self._room.drop_hopeless(ready_at + self._curve.predict(1), self._slo_s))
+            self._leftovers.shed(ready_at + self._curve.predict(1), self._slo_s)
 
     def _out_of_service(self, problem: str, was_ready: bool) -> None:
         life = self._life
@@ -276,19 +233,28 @@ class Dispatcher:
         now = self._now()
         seconds = self._end(batch, header, now)
         if n:
-            self._curve.learn(n, seconds)
-            self._load_time.add(now, n * self._curve.full_item_s)
-            self._cap.passed(n)
-            self._curve.allow(self._cap.size)
-            self._watchdog.learn(seconds)
-            self._room.passed(batch.part)
-            self._served(batch.station.worker)
-        self._pump()  # the worker is free: it comes before the answers
+            self._learn(batch, n, seconds, now)
+        if not self._room.is_empty or self._wait_timer is not None:
+            self._pump()  # the worker is free: it comes before the answers
         if batch.settled:
             given = dict(zip(items, outcomes, strict=True))
             items = batch.open
             outcomes = [given[item] for item in items]
         self._scatter.scatter(items, outcomes, Done(seconds, n, {}))
+
+    def _learn(self, batch: Batch, n: int, seconds: float, now: float) -> None:
+        """What a batch of `n` that gave outcomes says about those to come."""
+        curve, station = self._curve, batch.station
+        curve.learn(n, seconds)
+        self._load_time.add(now, n * curve.full_item_s)
+        if n >= self._cap.size:
+            self._cap.passed(n)
+            curve.allow(self._cap.size)
+        self._watchdog.learn(seconds)
+        self._room.passed(batch.part)
+        if not station.has_served:
+            station.has_served = True
+            self._served(station.worker)
 
     def _broken(self, batch: Batch) -> None:
         """Its worker's memory or socket is not what it was: only a new worker can be trusted."""
@@ -301,7 +267,7 @@ class Dispatcher:
         if type(skipped) is not list or not all(type(i) is int and 0 <= i < len(items) for i in skipped):
             return False
         left_out = {items[index] for index in skipped}
-        self._expire([item for item in items if item in left_out - batch.settled], self._now())
+        self._leftovers.expired([item for item in items if item in left_out - batch.settled], self._now())
         batch.part.items = [item for item in items if item not in left_out]
         return True
 
@@ -338,23 +304,23 @@ class Dispatcher:
     def _end(self, batch: Batch, header: dict[str, Any], now: float) -> float:
         """A batch came back; what it cost, in seconds."""
         seconds = self._stations.ended(batch, now, header.get("seconds", 0.0), header.get("waited", 0.0))
-        for following in self._stations.running():
-            if following.until == math.inf:
-                self._begin(following, now)
-        self._ended(now)
-        if batch.items:
-            self._meters.batch_size.observe(len(batch.items))
+        following = batch.station.batches
+        if not following:
+            self._ended(now)
+        elif following[0].until == math.inf:
+            self._begin(following[0], now)
+        items = batch.part.items
+        if items:
+            self._meters.batch_size.observe(len(items))
             self._meters.batch_seconds.observe(seconds)
-            observe, started_at = self._meters.queue_wait_seconds.observe, batch.started_at
-            for item in batch.items:
-                observe(started_at - item.queued_at)
+            started_at = batch.started_at
+            self._meters.queue_wait_seconds.observe_all([started_at - item.queued_at for item in items])
         return seconds
 
     def _ended(self, now: float) -> None:
-        if not self._stations.running():
+        if not self._stations.is_running:
             self._busy_time.end(now)
-            if self._life.state is State.BUSY:
-                self._move(State.READY)
+            self._life.end()
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
@@ -366,6 +332,8 @@ class Dispatcher:
 
     def _may_be_due_early(self) -> bool:
         """Whether what has just come changes when a batch is handed over to a worker that is not free."""
+        if self._lies_only_full and len(self._room) < self._curve.batch_limit:
+            return False
         now = self._now()
         is_full = self._is_full(now)
         if self._wait_timer is not None and not self._has_window and not is_full:
@@ -391,90 +359,41 @@ class Dispatcher:
             self._wait_timer.cancel()
             self._wait_timer = None
         now = self._now()
-        while (room := self._stations.room(now, self._may_lie(), is_full=self._is_full(now))) is not None:
-            limit = self._curve.batch_limit
-            due_at = self._room.due_at(now, limit)
-            if due_at is None:
+        while not self._room.is_empty:
+            room = self._stations.room(now, self._may_lie(), is_full=self._is_full(now))
+            if room is None:
                 return
-            station, room_at = room
-            due_at = max(due_at, room_at)
+            limit = self._curve.batch_limit
+            station, due_at = room
+            if self._has_window:
+                due_at = max(due_at, self._room.due_at(now, limit) or now)
             # the loop's timers tick in milliseconds and round up: what is due within the next tick is due now
             if due_at > now + 0.001:
                 self._wait_timer = self._loop.call_later(int((due_at - now) * 1000) / 1000, self._pump)
                 return
-            found = self._room.next(now, limit, self._curve.bulk_limit, is_early=bool(station.batches))
+            bulk_limit = self._curve.bulk_limit if self._room.has_bulk else None
+            found = self._room.next(now, limit, bulk_limit, is_early=bool(station.batches))
             if found.part is not None:
                 self._hand_over(station, found.part, now)
             if found.expired:
-                self._expire(found.expired, now)
+                self._leftovers.expired(found.expired, now)
             if found.quarantined:
-                self._quarantine(found.quarantined, now)
+                self._leftovers.quarantined(found.quarantined, now)
 
     def _hand_over(self, station: Station, part: Part[Item], now: float) -> None:
         self._batches += 1
-        if not self._stations.running():
-            self._busy_time.begin(now)
-        if self._life.state is State.READY:
-            self._move(State.BUSY)
         batch = Batch(self._batches, part, station, now)
         if not station.batches:
+            if not self._stations.is_running:
+                self._busy_time.begin(now)
+                self._life.begin()
             self._begin(batch, now)
         station.hand_over(batch)
 
     def _begin(self, batch: Batch, now: float) -> None:
         """From now on its worker runs it."""
-        for item in batch.items:
+        items = batch.part.items
+        for item in items:
             item.request.started_at = now
-        batch.until = now + self._watchdog.bound_s(self._curve.predict(len(batch.items)))
+        batch.until = now + self._watchdog.bound_s(self._curve.predict(len(items)))
         self._hang_watch.began(batch)
-
-    # -- what does not run ---------------------------------------------------------------------------------------------
-
-    def _sweep(self) -> None:
-        """Answer what expired while no batch was formed."""
-        now = self._now()
-        self._sweeper = None
-        expired = self._room.drop_expired(now)
-        if expired:
-            self._expire(expired, now)
-        lying = self._stations.lying()
-        for batch in lying:
-            # their worker sees the same clock and leaves them out
-            expired = [item for item in batch.open if item.deadline <= now]
-            batch.settled.update(expired)
-            self._expire(expired, now)
-        if lying or len(self._room):
-            self._sweep_soon()
-
-    def _sweep_soon(self) -> None:
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
-
-    def _expire(self, items: list[Item], now: float) -> None:
-        self._meters.expired.inc(len(items))
-        for item in items:
-            item.request.started_at = now
-            self._scatter.settle([item], verdicts.expired(now - item.queued_at), Done(0.0, 0, {}))
-
-    def _quarantine(self, items: list[Item], now: float) -> None:
-        self._meters.quarantined.inc(len(items))
-        for item in items:
-            item.request.started_at = now
-        self._scatter.settle(items, verdicts.quarantined(), Done(0.0, 0, {}))
-
-    def _shed(self, items: list[Item]) -> None:
-        """Items that the next worker would be too late for."""
-        now = self._now()
-        for item in items:
-            item.request.started_at = now
-        if items:
-            self._scatter.settle(items, outcome_of(self._not_ready(now)), Done(0.0, 0, {}))
-
-    # -- small parts ---------------------------------------------------------------------------------------------------
-
-    def _move(self, to: State) -> None:
-        if self._life.state is not State.DRAINING:
-            self._life.move(to)
-
-    def _not_ready(self, now: float) -> CremaError:
-        return verdicts.not_ready(self._life.state, self._ready_at - now)

@@ -48,6 +48,9 @@ class _Visitor:
         if not self.done.done():
             self.done.set_result(done)
 
+    def flush(self) -> None:
+        """It is on its way."""
+
 
 class Door:
     """The handler of `POST /v1/infer`."""
@@ -141,7 +144,7 @@ class Door:
         )
 
     def _refused(self, error: CremaError, is_msgpack: bool) -> web.Response:
-        self._meters.code(error.status).inc()
+        self._meters.answered(error.status)
         body = {"status": error.status, "error": error_map(error)}
         headers = {}
         if error.retry_after_ms is not None:

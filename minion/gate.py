@@ -86,7 +86,11 @@ class Gate:
             )
         if lane == "interactive":
             self._want(now, n)
-            self._queue = max(ahead + n, self._lately_queued(now))
+            # what queued lately counts less and less (see `_lately_queued`)
+            lately = self._queue
+            if lately > ahead + n and now > self._queue_seen_at:
+                lately *= math.exp((self._queue_seen_at - now) / _MEMORY_S)
+            self._queue = lately if lately > ahead + n else ahead + n
             self._queue_seen_at = now
         if self.pending + n > self.places:
             needed = f"{self.pending} of {self.places} places taken" + (f", {n} needed" if n > 1 else "")
@@ -99,9 +103,16 @@ class Gate:
             return Refusal("bulk", message, self._drain_s(now, waiting, free_at))
         # an idle minion always tries: a curve that is wrong must not refuse for ever
         if waiting or free_at is not None:
-            allowed = min(remaining_s, self._slo_s) if lane == "interactive" else remaining_s
+            allowed = remaining_s
+            if lane == "interactive" and allowed > self._slo_s:
+                allowed = self._slo_s
             finish_s = self.finish_s(now, ahead + n - 1, free_at)
-            if finish_s + self._margin_s(allowed, ahead + n - 1, free_at) > allowed:
+            # far from the limit nobody needs to know how far
+            most_s = self._most_margin_s(ahead + n - 1)
+            if (
+                finish_s + most_s > allowed
+                and finish_s + self._margin_s(allowed, ahead + n - 1, free_at) > allowed
+            ):
                 message = (
                     f"the answer would take about {finish_s * 1000:.0f} ms, {allowed * 1000:.0f} ms are allowed; "
                     "come back later"
@@ -132,17 +143,31 @@ class Gate:
 
     def wait_s(self, now: float, ahead: int, free_at: float | None) -> float:
         """Predicted seconds until the batch of an item begins that has `ahead` items before it."""
-        rest = 0.0 if free_at is None else max(0.0, free_at - now)
+        rest = 0.0 if free_at is None or free_at < now else free_at - now
         limit = self._curve.batch_limit
+        if ahead < limit:
+            return rest
         return rest + (ahead // limit) * self._curve.predict(limit) / self.workers
 
     def finish_s(self, now: float, ahead: int, free_at: float | None) -> float:
         """Predicted seconds until that item is answered, its own batch taken as full: later arrivals will fill it."""
-        return self.wait_s(now, ahead, free_at) + self._curve.predict(self._curve.batch_limit)
+        curve = self._curve
+        limit = curve.batch_limit
+        full_s = curve.fixed_s + curve.per_item_s * limit
+        rest = 0.0 if free_at is None or free_at < now else free_at - now
+        # as `wait_s`, in one piece: every item is asked about
+        return rest + (ahead // limit) * full_s / self.workers + full_s
 
     def _lately_queued(self, now: float) -> float:
         """How many interactive items wanted to wait at once, lately."""
         return self._queue * math.exp(min(0.0, self._queue_seen_at - now) / _MEMORY_S)
+
+    def _most_margin_s(self, ahead: int) -> float:
+        """`_margin_s` is never more than this."""
+        curve = self._curve
+        limit = curve.batch_limit
+        full_s = curve.fixed_s + curve.per_item_s * limit
+        return _CONFIDENCE * curve.feared_overrun * full_s * (ahead // limit + 2)
 
     def _margin_s(self, allowed_s: float, ahead: int, free_at: float | None) -> float:
         """How much longer it may well take than predicted: under overload everyone is admitted at the very limit.
@@ -164,9 +189,12 @@ class Gate:
 
     def _want(self, now: float, n: int) -> None:
         """`n` interactive items want in, whatever becomes of them."""
-        memory_s = _RATE_BATCHES * self._curve.predict(self._curve.batch_limit)
-        gone_s = now - self._wanted_seen_at
-        self._wanted = n + (self._wanted * math.exp(-gone_s / memory_s) if memory_s > 0 else 0.0)
+        curve = self._curve
+        memory_s = _RATE_BATCHES * (curve.fixed_s + curve.per_item_s * curve.batch_limit)
+        if memory_s > 0:
+            self._wanted = n + self._wanted * math.exp((self._wanted_seen_at - now) / memory_s)
+        else:
+            self._wanted = n
         self._wanted_seen_at = now
 
     def _fill_s(self, limit: int, full_s: float) -> float:

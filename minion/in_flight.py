@@ -90,9 +90,12 @@ class InFlight:
         """When all that the worker has should have ended, never before `now`; None when it has nothing."""
         if not self._batches:
             return None
-        free_at = self._freed_at
+        curve, free_at = self._curve, self._freed_at
         for handed_at, n in self._batches:
-            free_at = max(now, max(free_at, handed_at) + self._curve.predict(n))
+            begins_at = free_at if free_at > handed_at else handed_at
+            free_at = begins_at + (curve.fixed_s + curve.per_item_s * n)
+            if free_at < now:
+                free_at = now
         return free_at
 
     def room_at(self, now: float, waiting: int, *, is_full: bool = False) -> float | None:

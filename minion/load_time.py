@@ -21,10 +21,12 @@ class LoadTime:
     def __init__(self, now: float) -> None:
         self._total_s = 0.0
         self._notes: deque[tuple[float, float]] = deque([(now, 0.0)])
+        self._note_at = now + _STEP_S
 
     def add(self, now: float, seconds: float) -> None:
         """A batch ended whose items take `seconds` in full batches."""
-        self._note(now)
+        if now >= self._note_at:
+            self._note(now)
         self._total_s += seconds
 
     def ratio(self, now: float, workers: int) -> float:
@@ -35,7 +37,8 @@ class LoadTime:
 
     def _note(self, now: float) -> None:
         notes = self._notes
-        if now - notes[-1][0] >= _STEP_S:
+        if now >= self._note_at:
+            self._note_at = now + _STEP_S
             notes.append((now, self._total_s))
             while len(notes) > 2 and notes[1][0] <= now - WINDOW_S:
                 notes.popleft()

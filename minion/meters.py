@@ -1,10 +1,15 @@
-"""Meters: the minion's metrics with their labels bound once. It counts; it decides nothing."""
+"""Meters: the minion's metrics with their labels bound once. It counts; it decides nothing.
+
+What every item or batch counts is kept in plain numbers and handed over when the metrics are read: a metric of the library
+costs more than the step that it counts.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Final, get_args
 
-from crema.host.metrics import Metrics
+from crema.host.folded_histogram import FoldedHistogram
+from crema.host.metrics import SECONDS, SIZES, Metrics
 from crema.names import LANES, Lane
 from minion.gate import Reason
 from minion.gpu_memory import GpuMemory
@@ -21,6 +26,10 @@ class Meters:
         self._requests = metrics.requests_total
         self._labels = labels
         self._codes: dict[int, Any] = {}
+        self._answered: dict[int, int] = {}
+        """Requests answered since the metrics were last read, by status."""
+        self._admitted: dict[Lane, int] = dict.fromkeys(LANES, 0)
+        """Items admitted since then."""
         self._refused = {
             (reason, lane): metrics.refused_total.labels(*labels, reason, lane)
             for reason in get_args(Reason)
@@ -37,10 +46,10 @@ class Meters:
         self.expired = metrics.dropped_total.labels(*labels, "expired")
         self.abandoned = metrics.dropped_total.labels(*labels, "abandoned")
         self.quarantined = metrics.dropped_total.labels(*labels, "quarantined")
-        self.request_seconds = metrics.request_seconds.labels(*labels)
-        self.queue_wait_seconds = metrics.queue_wait_seconds.labels(*labels)
-        self.batch_size = metrics.batch_size.labels(*labels)
-        self.batch_seconds = metrics.batch_seconds.labels(*labels)
+        self.request_seconds = FoldedHistogram(metrics.request_seconds.labels(*labels), SECONDS)
+        self.queue_wait_seconds = FoldedHistogram(metrics.queue_wait_seconds.labels(*labels), SECONDS)
+        self.batch_size = FoldedHistogram(metrics.batch_size.labels(*labels), SIZES)
+        self.batch_seconds = FoldedHistogram(metrics.batch_seconds.labels(*labels), SECONDS)
         self.load_seconds = metrics.model_load_seconds.labels(*labels)
         self.pending = metrics.pending.labels(*labels)
         self.places = metrics.places.labels(*labels)
@@ -51,14 +60,25 @@ class Meters:
         self._gpu_memory = metrics.gpu_memory_bytes
         # at 0 from the start: a rate over a counter that appears late misses its first step
         self.batch_splits = metrics.batch_splits_total.labels(*labels)
-        self.code(200)
+        self.answered(200, 0)
 
-    def code(self, status: int) -> Any:
-        """The counter of requests answered with `status`."""
-        child = self._codes.get(status)
-        if child is None:
-            child = self._codes[status] = self._requests.labels(*self._labels, str(status))
-        return child
+    def answered(self, status: int, n: int = 1) -> None:
+        """`n` requests were answered with `status`."""
+        self._answered[status] = self._answered.get(status, 0) + n
+
+    def fold(self) -> None:
+        """Hand over what was counted since the last time."""
+        answered, self._answered = self._answered, {}
+        for status, count in answered.items():
+            counter = self._codes.get(status)
+            if counter is None:
+                counter = self._codes[status] = self._requests.labels(*self._labels, str(status))
+            counter.inc(count)
+        for lane, count in self._admitted.items():
+            self._items["accepted", lane].inc(count)
+            self._admitted[lane] = 0
+        for histogram in (self.request_seconds, self.queue_wait_seconds, self.batch_size, self.batch_seconds):
+            histogram.fold()
 
     def gpu_memory(self, memory: GpuMemory) -> None:
         """What the workers say of their GPU; a minion on a CPU shows no such figures."""
@@ -67,7 +87,7 @@ class Meters:
 
     def accepted(self, lane: Lane, n: int) -> None:
         """The gate admitted a request of `n` items."""
-        self._items["accepted", lane].inc(n)
+        self._admitted[lane] += n
 
     def refused(self, reason: Reason, lane: Lane, n: int) -> None:
         """The gate refused a request of `n` items."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 from crema.errors import CremaError
 from crema.host.channel import Buffer, Channel, ChannelLost
 from minion.answers import AnswerPacker
+from minion.arena import Arena
 from minion.dispatcher import Dispatcher
 from minion.meters import Meters
 from minion.request import Done, Request, RequestReader, invalid
@@ -26,11 +27,11 @@ _PIXELS_S: Final = 30.0
 class _Peer:
     """One connection: the requests that are admitted and not yet answered, by their id. A `Caller`.
 
-    Frames are collected and written once per turn of the loop: a batch is answered with one system call per
-    connection, not with one per request.
+    Answers are collected until they are flushed: a batch is answered with one system call per connection, not with one per
+    request.
     """
 
-    __slots__ = ("_channel", "_loop", "_outbox", "_packer", "receiving", "requests")
+    __slots__ = ("_channel", "_outbox", "_packer", "receiving", "requests")
 
     def __init__(self, channel: Channel, packer: AnswerPacker) -> None:
         self.requests: dict[int, Request] = {}
@@ -39,29 +40,28 @@ class _Peer:
         self._channel = channel
         self._packer = packer
         self._outbox: list[bytes] = []
-        self._loop = asyncio.get_running_loop()
 
     def answer(self, request: Request, done: Done) -> None:
         """Send the answer."""
         del self.requests[request.key]
         head, payload = self._packer.answered(request, done)
         if payload:
-            self._send(head, payload)
+            self.post(head, payload)
         else:
-            self.post(head)
+            self._outbox.append(head)
 
-    def post(self, frame: bytes) -> None:
-        """Send a frame without payload, with what else there is to send."""
-        if not self._outbox:
-            self._loop.call_soon(self._flush)
-        self._outbox.append(frame)
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send the answers that were collected."""
         frames, self._outbox = self._outbox, []
-        self._send(b"".join(frames))
+        if not frames:
+            return
+        try:
+            self._channel.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        except ChannelLost:
+            return  # a connection that is lost reports itself; nobody waits for these answers then
 
-    def _send(self, head: bytes, *payload: Buffer) -> None:
-        # a connection that is lost reports itself; nobody waits for this answer then
+    def post(self, head: bytes, *payload: Buffer) -> None:
+        """Send a frame, with what else is sent in this turn of the loop."""
         with contextlib.suppress(ChannelLost):
             self._channel.send_packed(head, *payload)
 
@@ -70,22 +70,34 @@ class Peers:
     """The `Receiver` of the minion's channel server."""
 
     def __init__(
-        self, dispatcher: Dispatcher, reader: RequestReader, packer: AnswerPacker, meters: Meters
+        self,
+        dispatcher: Dispatcher,
+        reader: RequestReader,
+        packer: AnswerPacker,
+        meters: Meters,
+        arena: Arena | None = None,
     ) -> None:
+        """`arena` is where payloads are received while it has room."""
         self._dispatcher = dispatcher
         self._reader = reader
         self._packer = packer
         self._meters = meters
+        self._arena = arena
         self._peers: dict[Channel, _Peer] = {}
         self._looker: asyncio.TimerHandle | None = None
 
     def channel_opened(self, channel: Channel) -> None:
         self._peers[channel] = _Peer(channel, self._packer)
 
-    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
+    def header_received(
+        self, channel: Channel, header: dict[str, Any], payload_bytes: int
+    ) -> bool | memoryview:
         kind = header["kind"]
         if kind == "infer":
-            return self._admit(channel, header, payload_bytes)
+            if not self._admit(channel, header, payload_bytes):
+                return False
+            room = None if self._arena is None else self._arena.take(payload_bytes)
+            return True if room is None else room
         if kind == "cancel":
             request = self._peers[channel].requests.pop(header["id"], None)
             if request is not None:
@@ -153,5 +165,5 @@ class Peers:
         self._looker = asyncio.get_running_loop().call_later(_LOOK_S, self._look) if is_receiving else None
 
     def _refuse(self, channel: Channel, key: int, error: CremaError) -> None:
-        self._meters.code(error.status).inc()
+        self._meters.answered(error.status)
         self._peers[channel].post(self._packer.refused(key, error, self._dispatcher.load()))

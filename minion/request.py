@@ -13,6 +13,7 @@ from crema import wire
 from crema.errors import CremaError
 from crema.host.channel import Buffer
 from crema.names import CHANNELS, LANES, Lane
+from minion.arena import offset_of
 from minion.batcher import Waiting
 from minion.params import ParamSet
 
@@ -20,17 +21,30 @@ from minion.params import ParamSet
 class Item(Waiting):
     """One item of a request: its pixels and its complete params (None: all defaults).
 
-    `fingerprint` stands for both once somebody has asked for it.
+    `at` is where the pixels lie in the minion's arena (None: they do not); whoever holds `pixels` keeps them there.
+    `fingerprint` stands for pixels and params once somebody has asked for it.
     """
 
-    __slots__ = ("fingerprint", "index", "params", "pixels", "request")
+    __slots__ = ("at", "fingerprint", "index", "params", "pixels", "request")
 
-    def __init__(self, request: Request, index: int, pixels: Buffer, params: dict[str, Any] | None) -> None:
-        super().__init__(None, request.lane, request.deadline, request.arrived_at)
+    def __init__(
+        self,
+        request: Request,
+        index: int,
+        pixels: Buffer,
+        params: dict[str, Any] | None,
+        at: int | None = None,
+    ) -> None:
+        # as Waiting's own, which is a call less for each item
+        self.key = None
+        self.lane = request.lane
+        self.deadline = request.deadline
+        self.queued_at = request.arrived_at
         self.request = request
         self.index = index
         self.pixels = pixels
         self.params = params
+        self.at = at
         self.fingerprint: bytes | None = None
 
 
@@ -39,6 +53,9 @@ class Caller(Protocol):
 
     def answer(self, request: Request, done: Done) -> None:
         """Every item has its outcome. Called once, on the loop, after the places were given back; must not raise."""
+
+    def flush(self) -> None:
+        """For now there are no more answers: what was collected of them can go out. Must not raise."""
 
 
 class Request:
@@ -79,12 +96,21 @@ class Request:
 
     def take_pixels(self, payload: Buffer) -> None:
         """The items' tensors, back to back."""
-        n = self.n
+        n, at = self.n, offset_of(payload)
         if n == 1:
-            self.items = [Item(self, 0, payload, self.params[0])]
+            self.items = [Item(self, 0, payload, self.params[0], at)]
             return
         view, size = memoryview(payload), len(payload) // n
-        self.items = [Item(self, i, view[i * size : (i + 1) * size], self.params[i]) for i in range(n)]
+        self.items = [
+            Item(
+                self,
+                i,
+                view[i * size : (i + 1) * size],
+                self.params[i],
+                None if at is None else at + i * size,
+            )
+            for i in range(n)
+        ]
 
     def take_tensors(self, tensors: Sequence[Buffer]) -> None:
         """The items' tensors, one buffer each."""
@@ -115,6 +141,8 @@ class RequestReader:
         else:
             self.shape, self.dtype = list(spec["shape"]), str(spec["dtype"])
         self.item_bytes = wire.tensor_bytes(self.shape, self.dtype)
+        # what nearly every request says, and is compared with in one step
+        self._usual = [{"shape": self.shape, "dtype": self.dtype, "params": {}}]
         self._places: int = card["gate"]["max_pending"]
         self._params = ParamSet(card["params"])
 
@@ -127,7 +155,11 @@ class RequestReader:
             raise invalid(
                 f"items: {len(items)} are more than this model's {self._places} places; send them in parts"
             )
-        params = [self._read_item(item, index) for index, item in enumerate(items)]
+        params: list[dict[str, Any] | None]
+        if items == self._usual:
+            params = [None]
+        else:
+            params = [self._read_item(item, index) for index, item in enumerate(items)]
         remaining_ms = message.get("remaining_ms")
         if remaining_ms is None:
             remaining_s = math.inf

@@ -12,31 +12,35 @@ from typing import Any
 from crema.host.channel import Buffer
 from minion.gate import Gate
 from minion.meters import Meters
-from minion.request import Done, Item, Request
+from minion.request import Caller, Done, Item, Request
 
 
 class Scatter:
-    """`load` says what every answer tells of this replica; `idle` is set while nothing admitted is unanswered."""
+    """`load` says what every answer tells of this replica."""
 
     def __init__(
         self, gate: Gate, meters: Meters, load: Callable[[], dict[str, Any]], now: Callable[[], float]
     ) -> None:
-        self.idle = asyncio.Event()
-        self.idle.set()
+        self._idle: asyncio.Future[None] | None = None
+        """For whom waits until nothing admitted is unanswered."""
         self._gate = gate
         self._meters = meters
         self._load = load
         self._now = now
 
-    def entered(self) -> None:
-        """The gate let a request in."""
-        self.idle.clear()
+    async def idle(self) -> None:
+        """Wait until nothing admitted is unanswered. For one who waits."""
+        while self._gate.pending:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
 
     def leave(self, n: int) -> None:
         """Give `n` places back."""
         self._gate.leave(n)
-        if not self._gate.pending:
-            self.idle.set()
+        if self._idle is not None and not self._gate.pending:
+            if not self._idle.done():
+                self._idle.set_result(None)
+            self._idle = None
 
     def scatter(self, items: Sequence[Item], outcomes: Sequence[bytes], done: Done) -> None:
         """Give each item its outcome; give the places back; then answer the requests that are complete."""
@@ -55,13 +59,18 @@ class Scatter:
         if not complete:
             return
         done.load = self._load()
-        self._meters.code(200).inc(len(complete))
-        observe, now = self._meters.request_seconds.observe, self._now()
+        self._meters.answered(200, len(complete))
+        now = self._now()
+        self._meters.request_seconds.observe_all([now - request.arrived_at for request in complete])
+        callers: dict[Caller, None] = {}
         for request in complete:
-            observe(now - request.arrived_at)
-            request.caller.answer(request, done)
+            caller = request.caller
+            caller.answer(request, done)
+            callers[caller] = None
             # a request and its items hold each other: let go here, or the pixels stay until the garbage collector comes
             request.items = []
+        for caller in callers:
+            caller.flush()
 
     def settle(self, items: Sequence[Item], outcome: bytes, done: Done) -> None:
         """The same outcome for all."""
@@ -72,7 +81,10 @@ def split(payload: Buffer, sizes: Any, n: int) -> list[bytes] | None:
     """The payload cut into `n` parts of the given sizes; None when they do not fit it."""
     if type(sizes) is not list or len(sizes) != n or sum(sizes) != len(payload):
         return None
-    parts, end, data = [], 0, bytes(payload)
+    data = bytes(payload)
+    if n == 1:
+        return [data]
+    parts, end = [], 0
     for size in sizes:
         parts.append(data[end : end + size])
         end += size

@@ -56,11 +56,12 @@ class Splitter(Generic[W]):
     """The parts that wait to run, oldest first. They go ahead of everything that waits in the lanes."""
 
     def __init__(self) -> None:
-        self._parts: deque[Part[W]] = deque()
+        self.parts: deque[Part[W]] = deque()
+        """Others only look whether there are any."""
 
     def __len__(self) -> int:
         """How many items wait."""
-        return sum(len(part.items) for part in self._parts) if self._parts else 0
+        return sum(len(part.items) for part in self.parts) if self.parts else 0
 
     def raised(self, part: Part[W]) -> list[W]:
         """A run raised. Returns the items whose error that is; the others are kept and run again."""
@@ -71,7 +72,7 @@ class Splitter(Generic[W]):
             return part.items
         if split is None:
             part.split = Split(len(part.items))
-        self._parts.extend(self._halves(part, is_guilty=True))
+        self.parts.extend(self._halves(part, is_guilty=True))
         return []
 
     def too_large(self, part: Part[W]) -> list[W]:
@@ -79,7 +80,7 @@ class Splitter(Generic[W]):
         if len(part.items) == 1:
             return part.items
         # nothing is known of the halves: each may well pass where both together did not
-        self._parts.extendleft(reversed(self._halves(part, is_guilty=False)))
+        self.parts.extendleft(reversed(self._halves(part, is_guilty=False)))
         return []
 
     def passed(self, part: Part[W]) -> None:
@@ -91,26 +92,26 @@ class Splitter(Generic[W]):
 
     def set_apart(self, items: list[W]) -> None:
         """Let each of these run alone, before all others."""
-        self._parts.extendleft(Part([item]) for item in reversed(items))
+        self.parts.extendleft(Part([item]) for item in reversed(items))
 
     def put_back(self, part: Part[W]) -> None:
         """A part did not run after all."""
         if part.split is not None:
             part.split.runs -= 1
         if part.items:
-            self._parts.appendleft(part)
+            self.parts.appendleft(part)
 
     def next(self, now: float, limit: int) -> Taken[W]:
         """The part to run now, of at most `limit` items."""
         taken: Taken[W] = Taken()
-        while self._parts:
-            part = self._parts.popleft()
+        while self.parts:
+            part = self.parts.popleft()
             taken.expired += [item for item in part.items if item.deadline <= now]
             part.items = [item for item in part.items if item.deadline > now]
             if not part.items:
                 continue
             if len(part.items) > limit or (part.is_guilty and len(part.items) > 1):
-                self._parts.extendleft(reversed(self._halves(part, is_guilty=part.is_guilty)))
+                self.parts.extendleft(reversed(self._halves(part, is_guilty=part.is_guilty)))
                 continue
             if part.split is not None:
                 part.split.runs += 1
@@ -120,7 +121,7 @@ class Splitter(Generic[W]):
 
     def leave(self, item: W) -> bool:
         """Take out an item whose caller has gone. False when it does not wait here."""
-        for part in self._parts:
+        for part in self.parts:
             if item in part.items:
                 part.items.remove(item)
                 return True
@@ -149,10 +150,10 @@ class Splitter(Generic[W]):
 
     def _drop(self, is_dropped: Callable[[Part[W], W], bool]) -> list[W]:
         dropped: list[W] = []
-        for part in self._parts:
+        for part in self.parts:
             gone = [item for item in part.items if is_dropped(part, item)]
             if gone:
                 dropped += gone
                 part.items = [item for item in part.items if item not in gone]
-        self._parts = deque(part for part in self._parts if part.items)
+        self.parts = deque(part for part in self.parts if part.items)
         return dropped

@@ -28,7 +28,7 @@ class State(Enum):
     @property
     def is_ready(self) -> bool:
         """Whether requests reach the gate."""
-        return self is State.READY or self is State.BUSY
+        return self is _READY or self is _BUSY
 
 
 MOVES: Final[dict[State, frozenset[State]]] = {
@@ -41,6 +41,11 @@ MOVES: Final[dict[State, frozenset[State]]] = {
 }
 
 
+# an attribute of an enum is looked up by Python code
+_READY: Final = State.READY
+_BUSY: Final = State.BUSY
+
+
 class Life:
     """The state of one minion and the problem that explains it."""
 
@@ -48,6 +53,16 @@ class Life:
         self.state = State.STARTING
         self.problem: str | None = None
         """Why it is not serving, first line first; None when nothing is wrong."""
+
+    def begin(self) -> None:
+        """A batch was handed over: a minion that is ready is busy. Many times a second, and always allowed."""
+        if self.state is _READY:
+            self.state = _BUSY
+
+    def end(self) -> None:
+        """No batch runs any more: a minion that is busy is ready."""
+        if self.state is _BUSY:
+            self.state = _READY
 
     def move(self, to: State, problem: str | None = None) -> None:
         """Go to another state. Raises ValueError for a move that is not allowed: that is a bug of ours."""

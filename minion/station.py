@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from typing import Any
+from operator import attrgetter
 
 from crema.host.channel import ChannelLost
 from minion.cost_curve import CostCurve
@@ -18,6 +18,8 @@ from minion.in_flight import InFlight
 from minion.request import Item
 from minion.splitter import Part
 from minion.worker_process import WorkerProcess
+
+_batches_of = attrgetter("batches")
 
 
 class Batch:
@@ -48,7 +50,9 @@ class Batch:
 class Station:
     """One worker and its batches, the one that it runs first."""
 
-    __slots__ = ("batches", "gpu_memory", "in_flight", "is_ending", "overlaps", "relieved", "worker")
+    __slots__ = (
+        "batches", "gpu_memory", "has_served", "in_flight", "is_ending", "overlaps", "relieved", "worker",
+    )  # fmt: skip
 
     def __init__(self, worker: WorkerProcess, in_flight: InFlight, *, overlaps: bool = False) -> None:
         self.worker = worker
@@ -58,6 +62,8 @@ class Station:
         """What it last said of its GPU."""
         self.batches: deque[Batch] = deque()
         self.in_flight = in_flight
+        self.has_served = False
+        """Whether it ever gave outcomes."""
         self.is_ending = False
         """Whether it gets no further batch: it is being killed or relieved."""
         self.relieved: asyncio.Future[None] | None = None
@@ -71,17 +77,22 @@ class Station:
 
     def hand_over(self, batch: Batch) -> None:
         """Send a batch."""
+        items = batch.part.items
         until: list[float | None] | None = None
         if self.batches:
-            until = [item.deadline if item.deadline < math.inf else None for item in batch.items]
+            until = [item.deadline if item.deadline < math.inf else None for item in items]
         self.batches.append(batch)
-        self.in_flight.handed(batch.started_at, len(batch.items))
-        params: list[dict[str, Any]] | None = None
-        if any(item.params is not None for item in batch.items):
-            params = [item.params or {} for item in batch.items]
-        # a channel that is lost means that the worker has just died: its loss comes next and answers these items
-        with contextlib.suppress(ChannelLost):
-            self.worker.run(batch.id, [item.pixels for item in batch.items], params, until)
+        self.in_flight.handed(batch.started_at, len(items))
+        has_params = lies_there = False
+        for item in items:
+            has_params = has_params or item.params is not None
+            lies_there = lies_there or item.at is not None
+        params = [item.params or {} for item in items] if has_params else None
+        at = [item.at for item in items] if lies_there else None
+        try:
+            self.worker.run(batch.id, [item.pixels for item in items], params, until, at)
+        except ChannelLost:
+            return  # the worker has just died: its loss comes next and answers these items
 
     def skip(self, batch: Batch, items: list[Item]) -> None:
         """Items of a batch that lies here need not run: their caller has gone."""
@@ -102,6 +113,8 @@ class Stations:
         self._depth = depth
         self._curve = curve
         self._stations: list[Station] = []
+        self.overlaps = False
+        """Whether a worker runs two batches at once."""
 
     def __len__(self) -> int:
         return len(self._stations)
@@ -113,14 +126,18 @@ class Stations:
         station = Station(worker, InFlight(self._depth, self._curve, overlaps=overlaps), overlaps=overlaps)
         station.gpu_memory = gpu_memory
         self._stations.append(station)
+        self.overlaps = self.overlaps or overlaps
 
     def remove(self, worker: WorkerProcess | None) -> list[Batch]:
         """A worker is gone (None: the only one); the batches that it had, the one that it ran first."""
         station = self._of(worker)
         if station is None:
             return []
-        self._stations.remove(station)
-        return list(station.batches)
+        self._forget(station)
+        batches = list(station.batches)
+        # they hold each other: let go here, or pixels stay until the garbage collector comes
+        station.batches.clear()
+        return batches
 
     def relieve(self, worker: WorkerProcess) -> asyncio.Future[None]:
         """Give a worker no more batches; the future is done when it has none left."""
@@ -140,7 +157,8 @@ class Stations:
         cost_s = station.in_flight.ended(now, busy_s, waited_s)
         if station.batches:
             station.batches[0].started_at = now
-        self._let_go(station)
+        elif station.relieved is not None:
+            self._let_go(station)
         return cost_s
 
     def take_back(self) -> list[Batch]:
@@ -155,24 +173,31 @@ class Stations:
         """The batches that workers run now, one each."""
         return [station.batches[0] for station in self._stations if station.batches]
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a worker has anything to do."""
+        return any(map(_batches_of, self._stations))
+
     def find(self, batch_id: int) -> Batch | None:
         """The batch of this number that is at a worker."""
-        found = (batch for station in self._stations for batch in station.batches if batch.id == batch_id)
-        return next(found, None)
+        for station in self._stations:
+            for batch in station.batches:
+                if batch.id == batch_id:
+                    return batch
+        return None
 
     def lying(self) -> list[Batch]:
         """The batches that lie ready at workers and have not begun."""
         return [batch for station in self._stations for batch in list(station.batches)[1:]]
 
     @property
-    def overlaps(self) -> bool:
-        """Whether a worker runs two batches at once."""
-        return any(station.overlaps for station in self._stations)
-
-    @property
     def is_one_free(self) -> bool:
         """Whether a worker has nothing to do."""
-        return any(not station.batches and not station.is_ending for station in self._stations)
+        for station in self._stations:
+            if station.batches or station.is_ending:
+                continue
+            return True
+        return False
 
     def room(self, now: float, waiting: int, *, is_full: bool) -> tuple[Station, float] | None:
         """Who should be handed a batch first of what waits (0: only one that is free), and when (`now` or later); None:
@@ -202,7 +227,8 @@ class Stations:
             at = station.in_flight.free_at(now)
             if at is None:
                 return None
-            first = at if first is None else min(first, at)
+            if first is None or at < first:
+                first = at
         return first
 
     @property
@@ -215,5 +241,9 @@ class Stations:
 
     def _let_go(self, station: Station) -> None:
         if station.relieved is not None and not station.batches and station in self._stations:
-            self._stations.remove(station)
+            self._forget(station)
             station.relieved.set_result(None)
+
+    def _forget(self, station: Station) -> None:
+        self._stations.remove(station)
+        self.overlaps = any(each.overlaps for each in self._stations)

@@ -36,16 +36,13 @@ class _Record:
 
 
 class Suspects:
-    """The list. While it is empty (`bool()` is False) arrivals need not be hashed."""
+    """The list. While there are no `records`, arrivals need not be hashed."""
 
     def __init__(self) -> None:
-        self._records: OrderedDict[bytes, _Record] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        return bool(self._records)
+        self.records: OrderedDict[bytes, _Record] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def died(self, prints: Sequence[bytes], now: float) -> None:
         """A worker died while these were in flight. The same content twice in one batch counts once."""
@@ -58,28 +55,28 @@ class Suspects:
 
     def passed(self, print_: bytes) -> None:
         """A suspect ran alone and was answered: it is innocent."""
-        self._records.pop(print_, None)
+        self.records.pop(print_, None)
 
     def is_suspect(self, print_: bytes, now: float) -> bool:
         """Whether it must run alone."""
         self.expire(now)
-        return print_ in self._records
+        return print_ in self.records
 
     def is_quarantined(self, print_: bytes, now: float) -> bool:
         """Whether it must not run at all."""
         self.expire(now)
-        record = self._records.get(print_)
+        record = self.records.get(print_)
         return record is not None and record.deaths >= DEATHS
 
     def expire(self, now: float) -> None:
         """Forget what is older than ten minutes."""
-        while self._records and next(iter(self._records.values())).until <= now:
-            self._records.popitem(last=False)
+        while self.records and next(iter(self.records.values())).until <= now:
+            self.records.popitem(last=False)
 
     def _touch(self, print_: bytes, now: float) -> _Record:
-        record = self._records.pop(print_, None) or _Record()
+        record = self.records.pop(print_, None) or _Record()
         record.until = now + KEPT_S
-        self._records[print_] = record  # at the end: the list stays in the order of its times
-        if len(self._records) > MOST:
-            self._records.popitem(last=False)
+        self.records[print_] = record  # at the end: the list stays in the order of its times
+        if len(self.records) > MOST:
+            self.records.popitem(last=False)
         return record

@@ -33,16 +33,38 @@ class WaitingRoom:
         self._splitter: Splitter[Item] = Splitter()
 
     def __len__(self) -> int:
-        return len(self._batcher) + len(self._splitter)
+        batcher, splitter = self._batcher, self._splitter
+        waiting = len(batcher.interactive) + len(batcher.bulk)
+        return waiting + len(splitter) if splitter.parts else waiting
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        batcher = self._batcher
+        return not (batcher.interactive or batcher.bulk or self._splitter.parts)
 
     def ahead(self, lane: Lane) -> int:
         """How many items go before one that would now join `lane`."""
-        return self._batcher.ahead(lane) + len(self._splitter)
+        return self.queue(lane)[0]
+
+    def queue(self, lane: Lane) -> tuple[int, int]:
+        """How many items go before one that would now join `lane`, and how many wait in all."""
+        batcher, splitter = self._batcher, self._splitter
+        interactive = len(batcher.interactive)
+        if splitter.parts:
+            interactive += len(splitter)
+        waiting = interactive + len(batcher.bulk)
+        return (interactive if lane == "interactive" else waiting), waiting
+
+    @property
+    def has_bulk(self) -> bool:
+        """Whether any of those that wait in the lanes are bulk."""
+        return bool(self._batcher.bulk)
 
     def join(self, items: list[Item], now: Callable[[], float]) -> list[Item]:
         """Let items wait, but those that are quarantined, which are returned. `now` is asked only while there are any."""
         quarantined: list[Item] = []
-        if self.suspects:
+        if self.suspects.records:
             at = now()
             quarantined = [item for item in items if self.suspects.is_quarantined(_print(item), at)]
             items = [item for item in items if item not in quarantined]
@@ -61,11 +83,11 @@ class WaitingRoom:
     @property
     def has_parts(self) -> bool:
         """Whether something waits apart from the lanes: parts of batches that raised, suspects, what a death left over."""
-        return len(self._splitter) > 0
+        return bool(self._splitter.parts)
 
     def due_at(self, now: float, limit: int) -> float | None:
         """When a free worker should be given something: `now`, later, or None when nothing waits."""
-        return now if len(self._splitter) else self._batcher.due_at(now, limit)
+        return now if self._splitter.parts else self._batcher.due_at(now, limit)
 
     def is_full(self, now: float, limit: int, bulk_limit: int) -> bool:
         """Whether what waits in the lanes fills a batch (see `Batcher.is_full`)."""
@@ -77,7 +99,7 @@ class WaitingRoom:
         found = Next()
         while True:
             part: Part[Item] | None = None
-            if not is_early:
+            if not is_early and self._splitter.parts:
                 taken = self._splitter.next(now, limit)
                 found.expired += taken.expired
                 part = taken.part
@@ -87,15 +109,14 @@ class WaitingRoom:
                 if not formed.batch:
                     return found
                 part = Part(formed.batch, is_fresh=True)
-            part.items = self._cleared(part.items, now, found, is_early)
+            if self.suspects.records:
+                part.items = self._cleared(part.items, now, found, is_early)
             if part.items:
                 found.part = part
                 return found
 
     def _cleared(self, items: list[Item], now: float, found: Next, is_early: bool) -> list[Item]:
         """Those that may run together. Suspects among others are put where they run alone, next."""
-        if not self.suspects:
-            return items
         cleared: list[Item] = []
         apart: list[Item] = []
         for item in items:
@@ -112,8 +133,9 @@ class WaitingRoom:
 
     def passed(self, part: Part[Item]) -> None:
         """A run gave outcomes."""
-        self._splitter.passed(part)
-        if self.suspects and len(part.items) == 1:
+        if part.split is not None or part.other_half is not None:
+            self._splitter.passed(part)
+        if self.suspects.records and len(part.items) == 1:
             self.suspects.passed(_print(part.items[0]))
 
     def raised(self, part: Part[Item], now: float) -> list[Item]:

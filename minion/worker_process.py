@@ -22,6 +22,8 @@ import msgpack
 
 from crema import wire
 from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.headers import encode_header
+from minion.arena import Arena
 from minion.gpu_memory import GpuMemory, read_gpu_memory
 from minion.worker_environment import make_scratch, remove_scratch, worker_environment
 from minion.worker_output import WorkerOutput
@@ -53,6 +55,8 @@ class WorkerPlan:
     load_s: float
     workers: int = 1
     """How many share the machine's cores."""
+    arena: Arena | None = None
+    """The memory that they share with the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,25 +175,36 @@ class WorkerProcess:
         pixels: Sequence[Buffer],
         params: list[dict[str, Any]] | None,
         until: list[float | None] | None = None,
+        at: list[int | None] | None = None,
     ) -> None:
         """Hand a batch over: one buffer of pixels per item, uncopied, and the items' params unless all are defaults.
 
+        `at`: where each item lies in the plan's arena (None: it does not): its pixels need not be sent. They must stay
+        there until the batch is answered.
         `until` goes with a batch that lies behind another: the items' deadlines in monotonic seconds (None: no deadline).
         Host and worker share the machine's monotonic clock. Raises ChannelLost when the worker is gone.
         """
+        frames = b""
         if params is not None:
-            self._channel.send(
-                {"v": wire.WIRE_VERSION, "kind": "params", "id": batch_id}, msgpack.packb(params)
+            packed = msgpack.packb(params)
+            frames = (
+                encode_header({"v": wire.WIRE_VERSION, "kind": "params", "id": batch_id}, len(packed))
+                + packed
             )
         header: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "run", "id": batch_id, "n": len(pixels)}
         if until is not None:
             header["until"] = until
+        if at is not None:
+            header["at"] = at
+            pixels = [each for each, offset in zip(pixels, at, strict=True) if offset is None]
         size = sum(map(len, pixels))
-        head = wire.encode_header(header, size)
-        if size <= _JOIN_BYTES:
-            self._channel.send_packed(b"".join((head, *pixels)))
+        frames += encode_header(header, size)
+        if not size:
+            self._channel.write(frames)
+        elif size <= _JOIN_BYTES:
+            self._channel.write(b"".join((frames, *pixels)))
         else:
-            self._channel.send_packed(head, *pixels)
+            self._channel.send_packed(frames, *pixels)
 
     def skip(self, batch_id: int, indexes: list[int]) -> None:
         """Items of a batch that lies behind another need not run any more. Raises ChannelLost when the worker is gone."""
@@ -302,12 +317,17 @@ class WorkerProcess:
 
 def _start_process(plan: WorkerPlan, scratch: Path, channel: int, output: int) -> subprocess.Popen[bytes]:
     """Start the interpreter, from the main thread: the kernel ties the worker's life to the thread that starts it."""
+    command = [str(plan.python), "-m", "crema.worker", "--fd", str(channel), "--parent-pid", str(os.getpid())]
+    inherited = [channel]
+    if plan.arena is not None:
+        command += ["--pixels-fd", str(plan.arena.descriptor)]
+        inherited.append(plan.arena.descriptor)
     return subprocess.Popen(
-        [str(plan.python), "-m", "crema.worker", "--fd", str(channel), "--parent-pid", str(os.getpid())],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        pass_fds=(channel,),
+        pass_fds=inherited,
         cwd=scratch,
         env=worker_environment(os.environ, plan.light_ring, scratch, plan.workers),
         start_new_session=True,

@@ -17,7 +17,7 @@ import structlog
 
 from crema.host.channel import Buffer
 from minion.backoff import Backoff
-from minion.memory_limit import MemoryLimit, resident_bytes
+from minion.memory_limit import MemoryLimit, own_bytes
 from minion.worker_process import Loaded, OnAnswer, WorkerLost, WorkerProcess
 
 # Expected time to load before the model has ever loaded.
@@ -137,7 +137,7 @@ class WorkerSlot:
         self.ready_at = time.monotonic()
         self._relief_from = self.ready_at + _LEAST_LOADS * loaded.seconds
         log.info("worker_ready", pid=worker.pid, load_s=round(loaded.seconds, 3))
-        resident = resident_bytes(worker.pid or 0)
+        resident = own_bytes(worker.pid or 0)
         if not self._limit.warmed_up(resident):
             log.warning("memory_limit_too_low", resident_mb=resident >> 20, next="raise resources.memory_mb")
         self._crew.worker_ready(worker, loaded)
@@ -162,7 +162,7 @@ class WorkerSlot:
                 worker = fresh
 
     def _has_grown(self, worker: WorkerProcess) -> bool:
-        return time.monotonic() >= self._relief_from and self._limit.is_over(resident_bytes(worker.pid or 0))
+        return time.monotonic() >= self._relief_from and self._limit.is_over(own_bytes(worker.pid or 0))
 
     async def _relieve(
         self, worker: WorkerProcess, ended: asyncio.Future[WorkerLost]

@@ -44,9 +44,13 @@ class Receiver(Protocol):
     def channel_opened(self, channel: Channel) -> None:
         """The peer's hello was accepted; `channel.peer` is its role."""
 
-    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
+    def header_received(
+        self, channel: Channel, header: dict[str, Any], payload_bytes: int
+    ) -> bool | memoryview:
         """Whether to keep the payload. Called before memory is taken for it; False discards it as it arrives,
-        and `frame_received` is then not called for this frame."""
+        and `frame_received` is then not called for this frame. True: the channel takes memory for it. A memoryview of
+        `payload_bytes` flat, writable bytes: it is received there, and that memoryview is what `frame_received` gets; the
+        channel lets go of it then, or when the connection ends before."""
 
     def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
         """A whole frame. `payload` is the receiver's to keep; its memory is never reused."""
@@ -118,6 +122,14 @@ class Channel(asyncio.BufferedProtocol):
             asyncio.get_running_loop().call_soon(self._write)
         self._unwritten.append(head)
         self._unwritten.extend(payload)
+
+    def write(self, frames: bytes) -> None:
+        """Write whole frames at once, not at the end of this turn of the loop: for who has collected them. Raises ChannelLost."""
+        transport = self._transport
+        if transport is None or self._is_closed or self.is_congested or self._unwritten:
+            self.send_packed(frames)
+        else:
+            transport.write(frames)
 
     def _write(self) -> None:
         """Hand what was sent since the last turn of the loop to the transport."""
@@ -217,15 +229,18 @@ class Channel(asyncio.BufferedProtocol):
                 break
             keep = self._receiver.header_received(self, header, payload_bytes)
             here = min(payload_bytes, filled - position)
-            if not keep:
+            if keep is False:
                 self._to_discard = payload_bytes - here
-            elif here == payload_bytes:
+            elif keep is True and here == payload_bytes:
                 self._receiver.frame_received(self, header, bytes(scratch[position : position + here]))
             else:
                 # numpy's memory is not zeroed first, a bytearray's is: at 150 KB that is a third of the receive
-                payload = np.empty(payload_bytes, np.uint8).data
+                payload = np.empty(payload_bytes, np.uint8).data if keep is True else keep
                 payload[:here] = scratch[position : position + here]
-                self._header, self._payload, self._received = header, payload, here
+                if here == payload_bytes:
+                    self._receiver.frame_received(self, header, payload)
+                else:
+                    self._header, self._payload, self._received = header, payload, here
             position += here
         rest = filled - position
         if rest and position:

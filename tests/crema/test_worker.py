@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from crema import wire
 from crema.host.light_ring import make_light_ring
 from crema.host.manifest import load_manifest
 from crema.loaded_model import LoadedModel, read_examples
+from crema.shared_pixels import SharedPixels
 from crema.worker import Link, Worker
 
 TOYS = Path(__file__).parent.parent / "models"
@@ -36,12 +38,12 @@ def _one_model_per_test() -> Iterator[None]:
 class Host:
     """The host's end of a worker that runs in a thread."""
 
-    def __init__(self, toy: str = "echo", **more: Any) -> None:
+    def __init__(self, toy: str = "echo", *, shared: SharedPixels | None = None, **more: Any) -> None:
         ours, theirs = socket.socketpair()
         ours.settimeout(20)
         self.link = Link(ours)
         self.socket = ours
-        self.worker = Worker(Link(theirs))
+        self.worker = Worker(Link(theirs), shared)
         self.thread = threading.Thread(target=self._serve, args=(theirs,))
         self.thread.start()
         assert self.link.read_header() == (wire.hello("worker"), 0)
@@ -81,6 +83,12 @@ class Host:
             self.link.send({"v": 1, "kind": "params", "id": batch}, msgpack.packb(params))
         pixels = b"".join(bytes([first]) + bytes(127) for first in first_bytes)
         self.link.send({"v": 1, "kind": "run", "id": batch, "n": len(first_bytes), **more}, pixels)
+
+    def run_at(self, at: Any, *first_bytes: int, n: int | None = None, **more: Any) -> None:
+        """Hand over a batch of which only the items that begin with these bytes come with the frame."""
+        pixels = b"".join(bytes([first]) + bytes(127) for first in first_bytes)
+        n = len(at) if n is None else n
+        self.link.send({"v": 1, "kind": "run", "id": 1, "n": n, "at": at, **more}, pixels)
 
     def skip(self, batch: int, *indexes: int) -> None:
         self.link.send({"v": 1, "kind": "skip", "id": batch, "items": list(indexes)})
@@ -364,3 +372,111 @@ def test_a_batch_that_raises_says_which_items_were_not_in_it(hosts: list[Host]) 
     header, _ = host.answer()
     assert header["skipped"] == [0]
     assert "told to raise" in header["error"]["message"]
+
+
+# -- the link ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [97, 9999, 10**6])
+def test_frames_come_out_whole_however_many_arrive_at_once(cut: int) -> None:
+    ours, theirs = socket.socketpair()
+    frames = [
+        (f"{number}" * size, bytes([number]) * sent)
+        for number, (size, sent) in enumerate(
+            [(3, 0), (30_000, 50), (60_000, 5), (60_000, 300_000), (1, 1), (1, 0)]
+        )
+    ]
+    data = b"".join(
+        wire.encode_header({"v": 1, "kind": "x", "id": number, "text": text}, len(payload)) + payload
+        for number, (text, payload) in enumerate(frames)
+    )
+
+    def send() -> None:
+        for start in range(0, len(data), cut):
+            ours.sendall(data[start : start + cut])
+        ours.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    link = Link(theirs)
+    for number, (text, payload) in enumerate(frames):
+        header, size = link.read_header()
+        received = bytearray(size)
+        link.read_into(memoryview(received))
+        assert (header["id"], header["text"], bytes(received)) == (number, text, payload)
+    assert not link.has_more()
+    with pytest.raises(EOFError):
+        link.read_header()
+    sender.join(20)
+    theirs.close()
+
+
+# -- pixels in memory that is shared with the host ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared() -> Iterator[SharedPixels]:
+    """Four items of 128 bytes, at 0, 128, 256, 384, which begin with 10, 11, 12, 13."""
+    descriptor = os.memfd_create("pixels")
+    os.write(descriptor, b"".join(bytes([10 + item]) + bytes(127) for item in range(4)))
+    yield SharedPixels(descriptor)
+
+
+def test_items_are_taken_from_the_shared_memory_and_from_the_frame_in_their_order(
+    hosts: list[Host], shared: SharedPixels
+) -> None:
+    host = start(hosts, shared=shared)
+    host.run_at([384, None, 0, None, 128], 7, 8)
+    assert host.answer()[1] == [{"ok": 13}, {"ok": 7}, {"ok": 10}, {"ok": 8}, {"ok": 11}]
+    host.run_at([256])
+    assert host.answer()[1] == [{"ok": 12}], "and a batch without a byte in the frame"
+    assert host.run(5)[1] == [{"ok": 5}], "and one that is all in the frame"
+
+
+def test_items_from_the_shared_memory_may_be_left_out_too(hosts: list[Host], shared: SharedPixels) -> None:
+    host = start(hosts, shared=shared)
+    host.run_at([0, 128, 256], until=[None, 0.0, None])
+    header, outcomes = host.answer()
+    assert header["skipped"] == [1]
+    assert outcomes == [{"ok": 10}, {"ok": 12}]
+
+
+@pytest.mark.parametrize(
+    ("at", "sent"),
+    [
+        ([385], 0),
+        ([-1], 0),
+        ([2**63], 0),
+        ([1.0], 0),
+        (["0"], 0),
+        ([True], 0),
+        ([0, 0], 1),
+        ([None], 0),
+        ({}, 0),
+        (0, 0),
+    ],
+)
+def test_a_place_outside_the_shared_memory_ends_the_worker(
+    hosts: list[Host], shared: SharedPixels, at: Any, sent: int
+) -> None:
+    host = start(hosts, shared=shared)
+    host.run_at(at, *range(sent), n=len(at) if type(at) is list else 1)
+    with pytest.raises(EOFError):
+        host.answer()
+
+
+def test_a_worker_without_shared_memory_takes_no_places(hosts: list[Host]) -> None:
+    host = start(hosts)
+    host.run_at([0])
+    with pytest.raises(EOFError):
+        host.answer()
+
+
+def test_what_the_worker_shares_with_the_host_it_can_not_change_or_hand_on() -> None:
+    descriptor = os.memfd_create("pixels")
+    os.write(descriptor, bytes(16))
+    shared = SharedPixels(descriptor)
+    with pytest.raises(OSError):
+        os.fstat(descriptor)
+    with pytest.raises(TypeError):
+        shared._memory[0] = 1

@@ -12,6 +12,7 @@ from crema.errors import CremaError
 from crema.host.channel import Buffer, ChannelLost
 from crema.host.metrics import Metrics
 from crema.outcomes import OutcomePacker
+from minion.arena import Arena
 from minion.batcher import Batcher
 from minion.cost_curve import CostCurve
 from minion.dispatcher import Dispatcher
@@ -34,6 +35,7 @@ class FakeWorker:
     def __init__(self) -> None:
         self.batches: list[tuple[int, list[bytes], list[dict[str, Any]] | None]] = []
         self.until: list[list[float | None] | None] = []
+        self.at: list[list[int | None] | None] = []
         self.skipped: list[tuple[int, list[int]]] = []
         self.is_lost = False
         self.is_killed = False
@@ -45,9 +47,11 @@ class FakeWorker:
         pixels: Sequence[Buffer],
         params: list[dict[str, Any]] | None,
         until: list[float | None] | None = None,
+        at: list[int | None] | None = None,
     ) -> None:
         self.batches.append((batch_id, [bytes(each) for each in pixels], params))
         self.until.append(until)
+        self.at.append(at)
         if self.is_lost:
             raise ChannelLost("gone")
 
@@ -84,6 +88,7 @@ class Rig:
             now=lambda: self.now,
         )
         self.worker = FakeWorker()
+        self.arena: Arena | None = None
         self.answers: dict[int, tuple[list[Any], Done]] = {}
         self._reader = RequestReader(tensor_card(params={"words": {"type": "integer", "default": 1}}))
         self._next = 0
@@ -94,6 +99,9 @@ class Rig:
     def answer(self, request: Request, done: Done) -> None:
         assert request.key not in self.answers, "answered twice"
         self.answers[request.key] = ([msgpack.unpackb(each) for each in request.outcomes], done)
+
+    def flush(self) -> None:
+        pass
 
     def ready(self, curve: tuple[tuple[int, float], ...] = (), **more: Any) -> None:
         self.worker = FakeWorker()
@@ -110,7 +118,7 @@ class Rig:
         error = self.dispatcher.admit(request)
         if error is not None:
             return error
-        request.take_pixels(bytes([self._next]) * 4 * n)
+        request.take_pixels(self._received(bytes([self._next]) * 4 * n))
         self.dispatcher.submit(request)
         return request
 
@@ -124,9 +132,16 @@ class Rig:
         self._next += 1
         request = self._reader.read({"items": [ITEM] * len(numbers)}, self, self._next, self.now)
         assert self.dispatcher.admit(request) is None
-        request.take_pixels(b"".join(bytes([number]) * 4 for number in numbers))
+        request.take_pixels(self._received(b"".join(bytes([number]) * 4 for number in numbers)))
         self.dispatcher.submit(request)
         return request
+
+    def _received(self, pixels: bytes) -> Buffer:
+        block = None if self.arena is None else self.arena.take(len(pixels))
+        if block is None:
+            return pixels
+        block[:] = pixels
+        return block
 
     def finish(
         self,
@@ -170,6 +185,7 @@ class Rig:
 
     def value(self, name: str, **labels: str) -> float:
         bound = {"tier": "minion", "model": "toy", "version": "1.0", **labels}
+        self.dispatcher.refresh()
         return self.metrics.registry.get_sample_value(f"crema_{name}", bound) or 0.0
 
 

@@ -10,7 +10,7 @@ import pytest
 from crema import wire
 from crema.errors import CremaError
 from crema.outcomes import OutcomePacker, error_outcome
-from minion.answers import AnswerPacker, packed_list
+from minion.answers import AnswerPacker, packed_key, packed_list
 from minion.request import Done, Request, RequestReader
 from tests.minion.cards import tensor_card
 
@@ -22,6 +22,9 @@ NUMBER = OutcomePacker({"type": "json", "schema": True})
 class Nobody:
     def answer(self, request: Request, done: Done) -> None:
         raise AssertionError
+
+    def flush(self) -> None:
+        pass
 
 
 def request(n: int, key: int = 8) -> Request:
@@ -132,3 +135,8 @@ def test_a_refusal_names_the_model_and_the_load() -> None:
 def test_a_message_that_is_no_valid_text_can_be_answered() -> None:
     header, _ = opened(PACKER.refused(8, CremaError("invalid_request", "no \ud800 here"), LOAD))
     assert header["error"]["message"] == "no ? here"
+
+
+@pytest.mark.parametrize("key", [0, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**64 - 1])
+def test_a_key_is_packed_as_msgpack_packs_it(key: int) -> None:
+    assert packed_key(key) == msgpack.packb(key)

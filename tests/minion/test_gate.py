@@ -318,3 +318,15 @@ def test_who_only_asks_does_not_count_as_an_arrival() -> None:
     assert gate.enter(0.0, 1, "interactive", math.inf, ahead=0, waiting=0, free_at=None) is None
     gate.take_back(1, "interactive")
     assert (gate.pending, gate._wanted) == (0, 0)
+
+
+@pytest.mark.parametrize("free_at", [None, 0.5])
+@pytest.mark.parametrize("overrun", [0.0, 0.01, 0.3, 1.0])
+@pytest.mark.parametrize("ahead", [0, 3, 4, 17, 200])
+def test_who_is_let_in_without_a_look_at_the_margin_would_be_let_in_with_one(
+    ahead: int, overrun: float, free_at: float | None
+) -> None:
+    busy = gate(places=1000, slo_s=2.0, per_batch_s=0.05)
+    busy._curve.overrun = busy._curve.feared_overrun = overrun
+    for allowed_s in (0.05, 0.5, 2.0, 10.0):
+        assert busy._margin_s(allowed_s, ahead, free_at) <= busy._most_margin_s(ahead)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 
-from minion.memory_limit import MemoryLimit, resident_bytes
+from minion.memory_limit import MemoryLimit, own_bytes, resident_bytes
 
 MB = 1024 * 1024
 
@@ -35,3 +36,16 @@ def test_a_declared_limit_that_leaves_no_room_is_not_kept_or_it_would_relieve_fo
 def test_the_size_of_a_process_is_asked_of_the_kernel() -> None:
     assert resident_bytes(os.getpid()) > 10 * MB
     assert resident_bytes(2**30) == 0
+    assert own_bytes(2**30) == 0
+
+
+def test_memory_that_a_process_shares_by_descriptor_does_not_count_as_its_own() -> None:
+    before = own_bytes(os.getpid())
+    shared = mmap.mmap(-1, 64 * MB)
+    shared.write(bytes(64 * MB))
+    own = own_bytes(os.getpid()) - before
+    shared.close()
+    assert own < 32 * MB
+    kept = bytearray(b"x") * (64 * MB)
+    assert own_bytes(os.getpid()) - before > 32 * MB
+    assert kept

@@ -18,6 +18,9 @@ class Nobody:
     def answer(self, request: Request, done: Done) -> None:
         raise AssertionError("nobody is answered here")
 
+    def flush(self) -> None:
+        pass
+
 
 READER = RequestReader(tensor_card(params=PARAMS))
 ITEM = {"shape": [4], "dtype": "uint8", "params": {}}

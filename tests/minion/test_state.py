@@ -21,6 +21,16 @@ def test_a_move_that_is_not_allowed_is_a_bug() -> None:
         Life().move(State.BUSY)
 
 
+@pytest.mark.parametrize("state", State)
+def test_batches_make_a_ready_minion_busy_and_change_no_other_state(state: State) -> None:
+    life = Life()
+    life.state = state
+    life.begin()
+    assert life.state is (State.BUSY if state is State.READY else state)
+    life.end()
+    assert life.state is (State.READY if state is State.BUSY else state)
+
+
 def test_nothing_follows_draining() -> None:
     assert MOVES[State.DRAINING] == frozenset()
 

@@ -147,6 +147,38 @@ async def test_a_large_payload_is_received_into_its_own_memory() -> None:
     channel.connection_lost(None)
 
 
+class Lender(Recorder):
+    """A receiver that brings the memory for payloads itself."""
+
+    def __init__(self, memory: bytearray) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> memoryview:
+        self.headers.append(header)
+        return memoryview(self.memory)[:payload_bytes]
+
+
+@pytest.mark.parametrize("size", [0, 7, 100, 40_000])
+@pytest.mark.parametrize("cut", [9, 20_000, 2**20])
+async def test_a_payload_is_received_into_memory_that_the_receiver_brings(size: int, cut: int) -> None:
+    lender = Lender(bytearray(40_000))
+    channel, transport = opened(lender)
+    sent = bytes(index % 251 for index in range(size))
+    feed(channel, transport, HELLO + infer(1, sent) + infer(2, b"next"), cut)
+    assert [payload for _, payload in lender.frames] == [sent, b"next"]
+    assert lender.memory[4:size] == sent[4:], "it lies there, and nowhere else"
+    channel.connection_lost(None)
+
+
+async def test_a_channel_lets_go_of_memory_whose_payload_never_comes() -> None:
+    lender = Lender(bytearray(40_000))
+    channel, transport = opened(lender)
+    feed(channel, transport, HELLO + infer(1, bytes(40_000))[:-1])
+    channel.connection_lost(None)
+    lender.memory.clear()  # raises BufferError while anybody holds a view of it
+
+
 async def test_nothing_is_read_before_a_hello() -> None:
     recorder = Recorder()
     channel, transport = opened(recorder)
@@ -216,6 +248,24 @@ async def test_frames_sent_in_one_turn_of_the_loop_go_out_together_and_whole() -
     first = wire.encode_header({"v": 1, "kind": "answer", "id": 1}, 3) + b"abc"
     assert sent == first + wire.encode_header({"v": 1, "kind": "answer", "id": 2}, 100_000) + b"x" * 100_000
     channel.connection_lost(None)
+
+
+async def test_frames_written_at_once_do_not_wait_for_the_end_of_the_turn_and_pass_nothing_that_was_sent() -> (
+    None
+):
+    channel, transport = opened(Recorder())
+    feed(channel, transport, HELLO)
+    before = len(transport.written)
+    first, second, third = (wire.encode_header({"v": 1, "kind": "x", "id": number}) for number in (1, 2, 3))
+    channel.write(first)
+    assert bytes(transport.written[before:]) == first
+    channel.send_packed(second)
+    channel.write(third)
+    await asyncio.sleep(0)
+    assert bytes(transport.written[before:]) == first + second + third
+    channel.connection_lost(None)
+    with pytest.raises(ChannelLost):
+        channel.write(first)
 
 
 async def test_a_role_that_is_not_accepted_is_refused() -> None:

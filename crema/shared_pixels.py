@@ -1,0 +1,27 @@
+"""SharedPixels: the worker's view of the memory into which its host receives pixels. Light ring.
+
+It is read only, and the host says what lies where. What a batch is, it does not know.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Any
+
+from crema import wire
+
+
+class SharedPixels:
+    """Maps the memory behind an inherited descriptor, and closes that: what the model starts must not inherit it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._size = os.fstat(descriptor).st_size
+        self._memory = memoryview(mmap.mmap(descriptor, self._size, prot=mmap.PROT_READ))
+        os.close(descriptor)
+
+    def copy(self, offset: Any, into: memoryview) -> None:
+        """Fill `into` with what lies at `offset`. Raises WireError for a place outside."""
+        if type(offset) is not int or not 0 <= offset <= self._size - len(into):
+            raise wire.WireError("pixels outside the shared memory")
+        into[:] = self._memory[offset : offset + len(into)]
