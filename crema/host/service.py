@@ -19,13 +19,16 @@ from typing import Any, Final, cast
 import msgspec
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import LineTooLong, PayloadEncodingError
+from aiohttp.web_protocol import RequestPayloadError
 
 from crema.errors import CremaError, problem, retry_after_seconds
+from crema.host.broken_body import Unreadable, end_broken_body
 from crema.host.connection_limits import ConnectionLimits
 from crema.host.metrics import CONTENT_TYPE, Metrics
 from crema.host.whole_answer import WholeAnswer
 
+# without its line end; of a header's line the name and the value are bounded alone, too, by the parser
 MAX_LINE_BYTES: Final = 8190
 MAX_HEADERS: Final = 64
 HEADER_TIMEOUT_S: Final = 10.0
@@ -178,6 +181,8 @@ class _Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self._stop_header_timer()
+            if type(self._messages[-1][0]) is Unreadable:
+                end_broken_body(self)
         elif self._header_timer is None and self.is_waiting and data:
             # bytes between two requests that are not yet a request: the next one's headers have begun
             self._header_timer = self._loop.call_later(HEADER_TIMEOUT_S, self._headers_too_slow)
@@ -371,6 +376,10 @@ class Service:
                     "invalid_request",
                     "this way to frame a request is not taken; send Content-Length or Transfer-Encoding: chunked alone",
                 )
+            for name, value in request.raw_headers:
+                if len(name) + len(value) > MAX_LINE_BYTES:
+                    is_last = True
+                    raise _headers_too_large()
             methods = self._find(request)
             if methods is None:
                 raise CremaError(
@@ -384,6 +393,8 @@ class Service:
                 response = await handler(request)
         except CremaError as error:
             response = problem_response(error, request_id_of(request))
+        except (RequestPayloadError, PayloadEncodingError):
+            response = problem_response(_broken_body(), request_id_of(request))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
@@ -429,16 +440,27 @@ class Service:
             log.error("http_error", request_id=request_id, error=repr(exc)[:300])
             error = CremaError("internal", "an unexpected error; it is logged under this request id")
         elif isinstance(exc, LineTooLong) or "Too many" in str(exc):
-            error = CremaError(
-                "headers_too_large",
-                f"a request line or header is over {MAX_LINE_BYTES} bytes or there are more than {MAX_HEADERS} headers; send less",
-            )
+            error = _headers_too_large()
         else:
             error = CremaError(
                 "invalid_request",
                 "this is not a well-formed HTTP request; check the client or the proxy in front",
             )
         return problem_response(error, request_id)
+
+
+def _headers_too_large() -> CremaError:
+    return CremaError(
+        "headers_too_large",
+        f"a request line or header is over {MAX_LINE_BYTES} bytes or there are more than {MAX_HEADERS} headers; send less",
+    )
+
+
+def _broken_body() -> CremaError:
+    return CremaError(
+        "invalid_request",
+        "the body's transfer encoding is broken, or it ended before its Content-Length; send it whole",
+    )
 
 
 def _is_framed_plainly(request: web.BaseRequest) -> bool:
