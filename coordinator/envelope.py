@@ -26,14 +26,13 @@ class _Malformed(ValueError):
 
 
 def decode_json(data: bytes | memoryview) -> dict[str, Any]:
-    """A JSON object. Raises CremaError `invalid_json` that says what is wrong and, where it is known, at which byte."""
+    """A JSON object. Raises CremaError: `invalid_json` that says what is wrong and, where it is known, at which byte;
+    `invalid_request` for JSON that is no object."""
     raw = bytes(data).removeprefix(_BOM)
     try:
         _check_count(raw)
         text = raw.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-        if type(value) is not dict:
-            raise _Malformed("the body is not an object; begin it with {")
         _check(value, 1)
     except json.JSONDecodeError as error:
         raise CremaError(
@@ -49,6 +48,8 @@ def decode_json(data: bytes | memoryview) -> dict[str, Any]:
         raise CremaError("invalid_json", f"nested deeper than {MAX_DEPTH}") from None
     except ValueError:
         raise CremaError("invalid_json", "a number has too many digits") from None
+    if type(value) is not dict:
+        raise invalid((), "must be a JSON object; begin it with {")
     return value
 
 

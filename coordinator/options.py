@@ -200,6 +200,9 @@ def options_of_field(text: str, violations: Violations) -> Options:
     try:
         members = decode_json(text.encode("utf-8"))
     except CremaError as error:
+        if error.code == "invalid_request":
+            violations.add(("options",), 'must be a JSON object, for instance {"lane": "bulk"}')
+            return Options()
         raise CremaError("invalid_json", f"the field `options`: {error.message}") from None
     for name in members:
         if name not in OPTIONS:

@@ -231,6 +231,13 @@ def test_a_field_options_that_is_not_json_is_invalid_json() -> None:
     assert caught.value.code == "invalid_json"
 
 
+@pytest.mark.parametrize("text", ["[1]", "5", "null", '"lane"'])
+def test_a_field_options_that_is_json_but_no_object_is_an_invalid_request(text: str) -> None:
+    violations = Violations()
+    assert options_of_field(text, violations) == Options()
+    assert found(violations) == ["/options"]
+
+
 # -- several sources -----------------------------------------------------------------------------------------------
 
 
