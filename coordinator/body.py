@@ -14,13 +14,14 @@ from time import monotonic
 from typing import Final
 
 import msgspec
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from coordinator.media import HEAD_BYTES, MAX_IMAGE_BYTES, Way, may_become_json, too_large, way_in
 from coordinator.violations import invalid
 from crema.errors import CremaError
+from crema.host.expectation import ask_for_body, is_waiting
 
 BODY_TIMEOUT_S: Final = 30.0
 MIN_BYTES_PER_S: Final = 1024
@@ -75,7 +76,7 @@ async def read_body(request: web.BaseRequest, limits: Limits, watch: Watch) -> t
     """
     content = request.content
     encoding = request.headers.get("Content-Encoding")
-    if encoding is not None and encoding.strip().lower() != "identity":
+    if encoding is not None and encoding.strip().lower() not in ("", "identity"):
         raise CremaError(
             "unsupported_media_type",
             "Content-Encoding is not taken; send the body as it is, images are compressed already",
@@ -119,17 +120,14 @@ class _Upload:
         """As `read_body`."""
         request = self._request
         declared = request.content_length
-        is_waiting = (
-            request.version >= HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue"
-        )
+        is_held_back = is_waiting(request)
         if declared is not None and declared > max(self._limits.image_bytes, self._limits.envelope_bytes):
-            if not is_waiting:
+            if not is_held_back:
                 await self._first_bytes()
             raise self._refusal()
-        if is_waiting:
+        if is_held_back:
             self._watch.check(declared or 0)
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
+            await ask_for_body(request)
         loop = asyncio.get_running_loop()
         began = loop.time()
         deadline = self._watch.deadline

@@ -37,6 +37,7 @@ def read_form(body: bytes, known: tuple[str, ...], violations: Violations) -> Fo
 
     Unknown and repeated fields are noted in `violations`; a form that is malformed or ends early raises CremaError.
     """
+    body = _without_padding(body)
     parts = _Parts(body)
     form = Form()
     for name, start, end in parts.read():
@@ -65,6 +66,14 @@ def read_form(body: bytes, known: tuple[str, ...], violations: Violations) -> Fo
     return form
 
 
+def _without_padding(body: bytes) -> bytes:
+    """The same form without white space after its first boundary, which the parser forgives after the later ones."""
+    line_end = body.find(b"\r\n", 0, MAX_BOUNDARY_BYTES + 8)
+    line = body[: max(0, line_end)]
+    boundary = line.rstrip(b" \t")
+    return body if boundary == line else boundary + body[line_end:]
+
+
 class _Parts:
     """Runs the parser over the whole body once and keeps where each part begins and ends."""
 
@@ -79,7 +88,7 @@ class _Parts:
     def read(self) -> list[tuple[str | None, int, int]]:
         """(name, start, end) of every part. Raises CremaError for a malformed form."""
         line_end = self._body.find(b"\r\n", 0, MAX_BOUNDARY_BYTES + 8)
-        boundary = self._body[2:line_end].rstrip(b" \t") if line_end > 0 else b""
+        boundary = self._body[2:line_end] if line_end > 0 else b""
         if not boundary or len(boundary) > MAX_BOUNDARY_BYTES:
             raise invalid(
                 (),

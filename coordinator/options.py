@@ -36,6 +36,7 @@ ENTRY: Final = ("model", "as", "params", "required")
 
 # what stands for itself in a log, a terminal or a page; the same is in the API's description
 _KEY: Final = re.compile(rf"[^\x00-\x1f\x7f-\x9f]{{1,{MAX_KEY_CHARACTERS}}}\Z")
+_NO_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
 
 
@@ -162,6 +163,9 @@ def no_options(raw_query: str, violations: Violations) -> None:
 
 def _pairs(raw_query: str, violations: Violations) -> list[tuple[str, str]]:
     try:
+        if "%" in raw_query and _NO_ESCAPE.search(raw_query):
+            # the standard library would take it for what it says
+            raise ValueError
         return parse_qsl(raw_query, keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError:
         violations.add((), "the query is not percent-encoded UTF-8, or has more than 100 parameters")
@@ -200,6 +204,9 @@ def options_of_field(text: str, violations: Violations) -> Options:
     try:
         members = decode_json(text.encode("utf-8"))
     except CremaError as error:
+        if error.code == "invalid_request":
+            violations.add(("options",), 'must be a JSON object, for instance {"lane": "bulk"}')
+            return Options()
         raise CremaError("invalid_json", f"the field `options`: {error.message}") from None
     for name in members:
         if name not in OPTIONS:

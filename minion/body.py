@@ -6,8 +6,11 @@ import asyncio
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
+from aiohttp.web_protocol import RequestPayloadError
 
 from crema.errors import CremaError
+from crema.host.expectation import ask_for_body, is_waiting
 
 BODY_TIMEOUT_S: Final = 30.0
 
@@ -15,7 +18,8 @@ BODY_TIMEOUT_S: Final = 30.0
 async def read_body(http: web.BaseRequest, max_bytes: int) -> bytes:
     """The whole body, at most `max_bytes`.
 
-    Raises CremaError `body_too_large`, `upload_too_slow` or, for a compressed body, `unsupported_media_type`.
+    Raises CremaError `body_too_large`, `upload_too_slow`, for a compressed body `unsupported_media_type`, for one that
+    ends early `invalid_request`.
     """
     if "Content-Encoding" in http.headers:
         raise CremaError("unsupported_media_type", "compressed bodies are not taken; send the body as it is")
@@ -26,6 +30,8 @@ async def read_body(http: web.BaseRequest, max_bytes: int) -> bytes:
     )
     if http.content_length is not None and http.content_length > max_bytes:
         raise too_large
+    if is_waiting(http):
+        await ask_for_body(http)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -35,6 +41,10 @@ async def read_body(http: web.BaseRequest, max_bytes: int) -> bytes:
                 if size > max_bytes:
                     raise too_large
                 chunks.append(chunk)
+    except (RequestPayloadError, PayloadEncodingError):
+        raise CremaError(
+            "invalid_request", "the body's transfer encoding is broken, or it ended before its Content-Length"
+        ) from None
     except TimeoutError:
         raise CremaError("upload_too_slow", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

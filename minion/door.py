@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import json
+import re
 import time
 from collections.abc import Iterable
 from typing import Any, Final
@@ -31,6 +32,7 @@ _ITEM_MEMBERS: Final = frozenset({"shape", "dtype", "data", "params"})
 _ROOM_PER_ITEM: Final = 4096
 _ROOM: Final = 64 * 1024
 _MSGPACK: Final = "application/msgpack"
+_MSGPACK_MAP: Final = re.compile(rb"(?!\x89PNG\r\n)[\x80-\x8f\xde\xdf]")
 
 _encode_json = msgspec.json.Encoder().encode
 
@@ -76,7 +78,8 @@ class Door:
             if error is not None:
                 raise error
             body = await read_body(http, self.max_body_bytes)
-            is_msgpack, message = parse(body)
+            is_msgpack = begins_as_msgpack(body)
+            message = parse(body)
             visitor = _Visitor()
             request, tensors = self._read(message, is_msgpack, visitor, arrived_at)
             error = self._dispatcher.admit(request)
@@ -157,20 +160,24 @@ class Door:
         )
 
 
-def parse(body: bytes) -> tuple[bool, dict[str, Any]]:
-    """(whether it is msgpack, the map). The first byte decides.
+def begins_as_msgpack(body: bytes) -> bool:
+    """Whether the first byte is that of a msgpack map, and of no PNG: then the answer, too, is msgpack."""
+    return _MSGPACK_MAP.match(body) is not None
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The map that a body holds. The first byte decides in which format.
 
     Raises CremaError `invalid_request` for an empty body or bad msgpack, `unsupported_media_type` for neither of the
     two, `invalid_json` for bad JSON.
     """
     if not body:
         raise invalid("the body is empty; send a JSON or msgpack map with items")
-    first = body[0]
-    if 0x80 <= first <= 0x8F or first in (0xDE, 0xDF):
-        return True, _parse_msgpack(body)
+    if begins_as_msgpack(body):
+        return _parse_msgpack(body)
     text = body[3:] if body.startswith(b"\xef\xbb\xbf") else body
     if text.lstrip(b" \t\r\n")[:1] == b"{":
-        return False, _parse_json(text)
+        return _parse_json(text)
     raise CremaError("unsupported_media_type", "the body is neither a JSON object nor a msgpack map")
 
 

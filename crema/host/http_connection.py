@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, cast
 
 from aiohttp import web
 
+from crema.host.broken_body import Unreadable, end_broken_body
 from crema.host.http_request import Request
 from crema.host.http_responses import SERVER, refusal_of_connections
 
@@ -91,6 +92,8 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self._stop_header_timer()
+            if type(self._messages[-1][0]) is Unreadable:
+                end_broken_body(self)
         elif self._header_timer is None and self.is_waiting and data:
             # bytes between two requests that are not yet a request: the next one's headers have begun
             self._header_timer = self._loop.call_later(HEADER_TIMEOUT_S, self._headers_too_slow)

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import LineTooLong, PayloadEncodingError
+from aiohttp.web_protocol import RequestPayloadError
 
 from crema.errors import CremaError
 from crema.host.connection_limits import ConnectionLimits
@@ -24,6 +25,7 @@ from crema.host.http_request import Request, request_id_of
 from crema.host.http_responses import SERVER, problem_response
 from crema.host.whole_answer import WholeAnswer
 
+# without its line end; of a header's line the name and the value are bounded alone, too, by the parser
 MAX_LINE_BYTES: Final = 8190
 MAX_HEADERS: Final = 64
 CROWDED_KEEPALIVE_S: Final = 10.0
@@ -208,6 +210,10 @@ class Service:
                     "invalid_request",
                     "this way to frame a request is not taken; send Content-Length or Transfer-Encoding: chunked alone",
                 )
+            for name, value in request.raw_headers:
+                if len(name) + len(value) > MAX_LINE_BYTES:
+                    is_last = True
+                    raise _headers_too_large()
             methods = self._find(request)
             if methods is None:
                 raise CremaError(
@@ -221,6 +227,8 @@ class Service:
                 response = await handler(request)
         except CremaError as error:
             response = problem_response(error, request_id_of(request))
+        except (RequestPayloadError, PayloadEncodingError):
+            response = problem_response(_broken_body(), request_id_of(request))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
@@ -264,16 +272,27 @@ class Service:
             log.error("http_error", request_id=request_id, error=repr(exc)[:300])
             error = CremaError("internal", "an unexpected error; it is logged under this request id")
         elif isinstance(exc, LineTooLong) or "Too many" in str(exc):
-            error = CremaError(
-                "headers_too_large",
-                f"a request line or header is over {MAX_LINE_BYTES} bytes or there are more than {MAX_HEADERS} headers; send less",
-            )
+            error = _headers_too_large()
         else:
             error = CremaError(
                 "invalid_request",
                 "this is not a well-formed HTTP request; check the client or the proxy in front",
             )
         return problem_response(error, request_id)
+
+
+def _headers_too_large() -> CremaError:
+    return CremaError(
+        "headers_too_large",
+        f"a request line or header is over {MAX_LINE_BYTES} bytes or there are more than {MAX_HEADERS} headers; send less",
+    )
+
+
+def _broken_body() -> CremaError:
+    return CremaError(
+        "invalid_request",
+        "the body's transfer encoding is broken, or it ended before its Content-Length; send it whole",
+    )
 
 
 def _is_framed_plainly(request: Request) -> bool:

@@ -52,6 +52,21 @@ async def test_json_is_answered_in_json_and_msgpack_in_msgpack(echo: RunningMini
     assert body.keys() == other.keys() == {"status", "model", "version", "outcomes", "timing", "load"}
 
 
+async def test_a_body_that_begins_as_msgpack_is_refused_in_msgpack(echo: RunningMinion) -> None:
+    packed = msgpack.packb({"items": []})
+    for body in (packed[:-1] + b"\xc1", packed + b"x", packed[:3]):
+        status, answered, answer = await post(echo, body)
+        assert (status, answer.content_type) == (400, "application/msgpack")
+        assert answered["error"]["code"] == "invalid_request"
+
+
+async def test_who_waits_to_send_its_body_is_told_to(echo: RunningMinion) -> None:
+    body = json.dumps({"items": [ITEM]}).encode()
+    async with asyncio.timeout(5):
+        async with echo.http.post("/v1/infer", data=body, expect100=True) as answer:
+            assert (answer.status, (await answer.json())["outcomes"]) == (200, [{"ok": 7}])
+
+
 async def test_an_item_s_error_is_an_outcome_and_the_status_stays_200() -> None:
     async with running_minion("failing") as minion:
         rejected = {**ITEM, "data": base64.b64encode(bytes([254]) + bytes(127)).decode()}

@@ -308,3 +308,19 @@ async def test_a_deadline_still_counts_after_the_first_grace(cluster: Cluster) -
     head = post(100_000, path="/v1/analyze?deadline_ms=250")
     status, _, problem = await raw(cluster, head, *pieces, pause_s=0.02)
     assert (status, problem["code"]) == (504, "deadline_exceeded")
+
+
+@pytest.mark.parametrize("coding", ["", " ", "identity", "Identity"])
+async def test_a_content_encoding_of_nothing_is_none(cluster: Cluster, coding: str) -> None:
+    head = post(len(JPEG), f"Content-Encoding: {coding}", path="/v1/analyze?models=tags")
+    status, _, _ = await raw(cluster, head, JPEG)
+    assert status == 200
+
+
+@pytest.mark.parametrize("broken", [b"zz\r\nabc\r\n0\r\n\r\n", b"2\r\nabcdef\r\n0\r\n\r\n"])
+async def test_chunks_that_break_off_later_are_told_at_once(cluster: Cluster, broken: bytes) -> None:
+    head = post(None, path="/v1/analyze?models=tags")
+    started = time.monotonic()
+    status, headers, problem = await raw(cluster, head, b"4\r\n\xff\xd8\xff\xe0\r\n", broken, pause_s=0.05)
+    assert (status, problem["code"], headers["connection"]) == (400, "invalid_request", "close")
+    assert time.monotonic() - started < 2

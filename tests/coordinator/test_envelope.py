@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgpack
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator import envelope
 from coordinator.envelope import MAX_DEPTH, MAX_VALUES, decode_json, decode_msgpack
 from crema.errors import CremaError
 
@@ -110,6 +112,37 @@ def test_what_is_not_a_plain_msgpack_map_is_an_invalid_request(body: bytes) -> N
 def test_a_msgpack_map_is_read_with_its_bytes() -> None:
     body = {"image": {"bytes": b"\xff\xd8"}, "models": ["tags"], "deadline_ms": 1.5}
     assert decode_msgpack(msgpack.packb(body)) == body
+
+
+def test_what_stands_in_an_image_s_base64_is_no_value() -> None:
+    text = "," * (MAX_VALUES + 1)
+    body = json.dumps({"images": [{"base64": text}, {"base64": text}]}).encode()
+    assert decode_json(body)["images"][1] == {"base64": text}
+
+
+words = st.sampled_from(["", "base64", '"base64":"', '","base64":"', "[{,", 'a"', '\\"', '"base64" : "x'])
+nested_words = st.recursive(
+    words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=400)
+@given(st.dictionaries(words, nested_words, min_size=1, max_size=3), st.integers(0, 200))
+def test_no_value_that_the_decoder_makes_goes_uncounted(members: dict[str, Any], cut: int) -> None:
+    whole = json.dumps(members)
+    for text in (whole, whole[:cut]):
+        outside = re.sub(r'"(?:\\.|[^"\\])*("|\Z)', "", text)
+        values = sum(outside.count(mark) for mark in ",[{")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(envelope, "MAX_VALUES", 5)
+            try:
+                decode_json(text.encode())
+            except CremaError as error:
+                if "more than 5 values" in error.message:
+                    continue
+        assert values <= 5
 
 
 plain = st.recursive(

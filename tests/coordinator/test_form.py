@@ -62,6 +62,15 @@ def test_what_follows_the_closing_boundary_is_ignored() -> None:
     assert len(found.images) == 1
 
 
+@pytest.mark.parametrize("padding", [b" ", b"\t", b" \t "])
+def test_white_space_after_any_boundary_is_ignored(padding: bytes) -> None:
+    padded = form(part("image", b"x"), part("models", b"tags")).replace(
+        b"--XyZ\r\n", b"--XyZ" + padding + b"\r\n"
+    )
+    found, _ = read(padded)
+    assert ([bytes(image) for image in found.images], found.fields) == ([b"x"], {"models": "tags"})
+
+
 def test_unknown_and_repeated_fields_are_noted_with_a_suggestion() -> None:
     _, violations = read(
         form(part("image", b"x"), part("model", b"tags"), part("models", b"a"), part("models", b"b"))

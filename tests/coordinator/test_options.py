@@ -191,6 +191,9 @@ def test_models_are_separated_by_commas_however_they_are_encoded(query: str) -> 
         ("options={}", ["/options"]),
         ("a~b/c=1", ["/a~0b~1c"]),
         ("models=%ff", [""]),
+        ("models=%zz", [""]),
+        ("models=tags%4", [""]),
+        ("models=tags%", [""]),
         ("&".join(f"x{n}=1" for n in range(101)), [""]),
         ("modles=tags&lane=fast&deadline_ms=x", ["/modles", "/deadline_ms", "/lane"]),
     ],
@@ -229,6 +232,13 @@ def test_a_field_options_that_is_not_json_is_invalid_json() -> None:
     with pytest.raises(CremaError, match="the field `options`") as caught:
         options_of_field('{"lane": "bulk", "lane": "bulk"}', Violations())
     assert caught.value.code == "invalid_json"
+
+
+@pytest.mark.parametrize("text", ["[1]", "5", "null", '"lane"'])
+def test_a_field_options_that_is_json_but_no_object_is_an_invalid_request(text: str) -> None:
+    violations = Violations()
+    assert options_of_field(text, violations) == Options()
+    assert found(violations) == ["/options"]
 
 
 # -- several sources -----------------------------------------------------------------------------------------------

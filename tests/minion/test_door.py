@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crema.errors import CremaError
-from minion.door import parse
+from minion.door import begins_as_msgpack, parse
+
+# begins with the byte of a msgpack map of nine
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 
 def refused(body: bytes) -> CremaError:
@@ -22,23 +25,25 @@ def refused(body: bytes) -> CremaError:
 
 def test_the_first_byte_decides_between_json_and_msgpack() -> None:
     message: dict[str, Any] = {"items": []}
-    assert parse(json.dumps(message).encode()) == (False, message)
-    assert parse(msgpack.packb(message)) == (True, message)
+    for body, is_msgpack in ((json.dumps(message).encode(), False), (msgpack.packb(message), True)):
+        assert (begins_as_msgpack(body), parse(body)) == (is_msgpack, message)
 
 
 def test_json_may_begin_with_a_byte_order_mark_and_space() -> None:
-    assert parse(b"\xef\xbb\xbf \r\n\t{}") == (False, {})
+    assert parse(b"\xef\xbb\xbf \r\n\t{}") == {}
 
 
 def test_a_large_msgpack_map_is_a_map() -> None:
-    assert parse(msgpack.packb({str(i): i for i in range(20)}))[0]
+    message = {str(i): i for i in range(20)}
+    assert begins_as_msgpack(msgpack.packb(message))
+    assert parse(msgpack.packb(message)) == message
 
 
 def test_an_empty_body_is_an_invalid_request() -> None:
     assert refused(b"").code == "invalid_request"
 
 
-@pytest.mark.parametrize("body", [b"[]", b"hello", b"\x93\x01\x02\x03", b"\xff\xd8\xff", b"  ", b'"x"'])
+@pytest.mark.parametrize("body", [b"[]", b"hello", b"\x93\x01\x02\x03", b"\xff\xd8\xff", b"  ", b'"x"', PNG])
 def test_what_is_neither_is_an_unsupported_media_type(body: bytes) -> None:
     assert refused(body).code == "unsupported_media_type"
 
@@ -84,9 +89,8 @@ def test_msgpack_is_read_strictly(body: bytes) -> None:
 @given(st.binary(max_size=60).flatmap(lambda tail: st.sampled_from([tail, b"{" + tail, b"\x82\xa1a" + tail])))
 def test_no_body_is_anything_but_a_map_or_a_typed_error(body: bytes) -> None:
     try:
-        is_msgpack, message = parse(body)
+        message = parse(body)
     except CremaError:
         return
     assert type(message) is dict
     assert all(type(name) is str for name in message)
-    assert is_msgpack in (True, False)

@@ -77,6 +77,8 @@ LARGE = {
     "a line of 9000 bytes": b"POST /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n" + HIDDEN,
     "a value of 9000 bytes": _post(b"X: " + b"a" * 9000),
     "a name of 9000 bytes": _post(b"a" * 9000 + b": x"),
+    "a line of 8193 bytes": _post(b"X: " + b"a" * 8190),
+    "a name and a value of 5000 bytes": _post(b"a" * 5000 + b": " + b"b" * 5000),
     "a value of 5 MB": _post(b"X: " + b"a" * 5_000_000),
     "100,000 headers": _post(*(b"a: b" for _ in range(100_000))),
 }
@@ -149,6 +151,39 @@ async def test_what_was_read_of_a_body_is_not_parsed_once_more(monkeypatch: pyte
     async with running() as small:
         assert statuses(await small.ask(request)) == [200]
     assert parsed == [len(request)]
+
+
+async def test_a_header_line_of_8_kib_is_taken() -> None:
+    async with running() as small:
+        answer = await small.ask(
+            _post(b"X: " + b"a" * 8189, b"Content-Length: 0", b"Connection: close", body=b"")
+        )
+        assert statuses(answer) == [200]
+
+
+async def test_a_broken_chunk_that_comes_later_is_told_at_once_and_only_once() -> None:
+    async with running() as small:
+        reader, writer = await small.connect()
+        writer.write(_chunked(b"3\r\nabc\r\n"))
+        await asyncio.sleep(0.05)
+        writer.write(b"zz\r\n" + HIDDEN)
+        async with asyncio.timeout(2):
+            answer = await reader.read()
+        writer.close()
+        assert statuses(answer) == [400]
+        assert "/smuggled" not in small.seen
+
+
+async def test_what_is_no_request_behind_a_whole_one_has_its_own_answer() -> None:
+    async with running() as small:
+        reader, writer = await small.connect()
+        async with asyncio.timeout(2):
+            writer.write(_post(b"Content-Length: 2", body=b"ab"))
+            first = await reader.readuntil(b'{"bytes":2}')
+            writer.write(b"no request\r\n\r\n")
+            second = await reader.read()
+        writer.close()
+        assert statuses(first) + statuses(second) == [200, 400]
 
 
 async def test_a_refusal_before_the_body_ends_the_connection() -> None:
