@@ -123,10 +123,14 @@ def wishes(text: str) -> list[str]:
 
 
 def inputs_digest(package_dir: Path, python: str) -> str:
-    """sha256 (hex) over what a lock depends on: requirements.in, envs/base.in (comments aside) and `python`."""
+    """sha256 (hex) over what a lock depends on: requirements.in, envs/base.in and `python`.
+
+    Of the package's own file every line counts, whatever ends it; of base.in no comment, so that a word of ours makes nobody's
+    lock stale.
+    """
     digest = hashlib.sha256()
-    for text in (_read(package_dir / REQUIREMENTS_NAME), _read(BASE_REQUIREMENTS)):
-        digest.update("\n".join(wishes(text)).encode() + b"\0")
+    for lines in (_read(package_dir / REQUIREMENTS_NAME).splitlines(), wishes(_read(BASE_REQUIREMENTS))):
+        digest.update("\n".join(lines).encode() + b"\0")
     digest.update(python.encode())
     return digest.hexdigest()
 
