@@ -22,7 +22,7 @@ up: $(BIN)/.run  ## set up, start the cluster, analyse a photo, serve until Ctrl
 test: $(BIN)/.dev ## set up and run the whole test suite
 	$(BIN)/python scripts/run_tests.py
 
-unit: $(BIN)/.dev ## only the tests that start no processes: under 30 s
+unit: $(BIN)/.dev ## only the tests that start no processes: two minutes
 	$(BIN)/python -m pytest -m "not cluster and not slow and not gpu"
 
 lint: $(BIN)/.dev ## formatting, lint and types

@@ -106,11 +106,10 @@ def timing_of(told: Any, total_ms: float) -> tuple[Timing, float, float | None, 
             and 0 <= inference_ms < _MOST_MS
             and batch_size > 0
         ):
-            # `tenth`, without three calls of it
             timing = {
-                "queue_ms": (queue_ms * 10 + 0.5) // 1 / 10,
-                "inference_ms": (inference_ms * 10 + 0.5) // 1 / 10,
-                "total_ms": (total_ms * 10 + 0.5) // 1 / 10,
+                "queue_ms": tenth(queue_ms),
+                "inference_ms": tenth(inference_ms),
+                "total_ms": tenth(total_ms),
                 "batch_size": batch_size,
             }
             service_ms = total_ms - timing["queue_ms"]

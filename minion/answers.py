@@ -16,8 +16,6 @@ from crema.errors import CremaError
 from minion.request import Done, Request
 
 _DOUBLE: Final = struct.Struct(">d").pack
-_UINT16: Final = struct.Struct(">BH").pack
-_UINT32: Final = struct.Struct(">BI").pack
 _encode: Final = msgspec.msgpack.Encoder().encode
 # what surrounds the outcomes leaves this much of a header to them
 _OUTCOME_ROOM: Final = wire.MAX_HEADER_BYTES - 1024
@@ -32,16 +30,6 @@ def outcome_of(error: CremaError) -> bytes:
 def error_map(error: CremaError) -> dict[str, Any]:
     """The error as it is sent; its message may quote what a caller sent, so what is no valid text is replaced."""
     return {**error.as_wire(), "message": error.message.encode("utf-8", "replace").decode()}
-
-
-def packed_key(key: int) -> bytes:
-    """The id of a request as msgpack."""
-    if 255 < key < 65536:
-        return _UINT16(0xCD, key)
-    if 65535 < key < 2**32:
-        return _UINT32(0xCE, key)
-    packed: bytes = msgpack.packb(key)
-    return packed
 
 
 def packed_list(outcomes: list[bytes]) -> bytes:
@@ -82,12 +70,13 @@ class AnswerPacker:
             last = {"inference_ms": round(done.seconds * 1000, 3), "batch_size": done.size, "load": done.load}
             tail = done.tail = _encode(last)[1:]
         queue_ms = _DOUBLE(round((request.started_at - request.arrived_at) * 1000, 3))
-        key, size = packed_key(request.key), len(outcomes)
+        key, size = _encode(request.key), len(outcomes)
         if size <= _OUTCOME_ROOM:
             header = b"".join((self._head, key, self._outcomes, outcomes, self._timing, queue_ms, tail))
             return wire.PREFIX.pack(len(header), 0) + header, b""
-        packed_size = msgpack.packb(size)
-        header = b"".join((self._head, key, self._outcomes_bytes, packed_size, self._timing, queue_ms, tail))
+        header = b"".join(
+            (self._head, key, self._outcomes_bytes, _encode(size), self._timing, queue_ms, tail)
+        )
         return wire.frame_head(header, size), outcomes
 
     def refused(self, key: int, error: CremaError, load: dict[str, Any]) -> bytes:

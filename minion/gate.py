@@ -86,11 +86,7 @@ class Gate:
             )
         if lane == "interactive":
             self._want(now, n)
-            # what queued lately counts less and less (see `_lately_queued`)
-            lately = self._queue
-            if lately > ahead + n and now > self._queue_seen_at:
-                lately *= math.exp((self._queue_seen_at - now) / _MEMORY_S)
-            self._queue = lately if lately > ahead + n else ahead + n
+            self._queue = max(ahead + n, self._lately_queued(now))
             self._queue_seen_at = now
         if self.pending + n > self.places:
             needed = f"{self.pending} of {self.places} places taken" + (f", {n} needed" if n > 1 else "")
@@ -151,12 +147,7 @@ class Gate:
 
     def finish_s(self, now: float, ahead: int, free_at: float | None) -> float:
         """Predicted seconds until that item is answered, its own batch taken as full: later arrivals will fill it."""
-        curve = self._curve
-        limit = curve.batch_limit
-        full_s = curve.fixed_s + curve.per_item_s * limit
-        rest = 0.0 if free_at is None or free_at < now else free_at - now
-        # as `wait_s`, in one piece: every item is asked about
-        return rest + (ahead // limit) * full_s / self.workers + full_s
+        return self.wait_s(now, ahead, free_at) + self._curve.predict(self._curve.batch_limit)
 
     def _lately_queued(self, now: float) -> float:
         """How many interactive items wanted to wait at once, lately."""

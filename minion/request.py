@@ -35,11 +35,7 @@ class Item(Waiting):
         params: dict[str, Any] | None,
         at: int | None = None,
     ) -> None:
-        # as Waiting's own, which is a call less for each item
-        self.key = None
-        self.lane = request.lane
-        self.deadline = request.deadline
-        self.queued_at = request.arrived_at
+        super().__init__(None, request.lane, request.deadline, request.arrived_at)
         self.request = request
         self.index = index
         self.pixels = pixels

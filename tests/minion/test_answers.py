@@ -10,7 +10,7 @@ import pytest
 from crema import wire
 from crema.errors import CremaError
 from crema.outcomes import OutcomePacker, error_outcome
-from minion.answers import AnswerPacker, packed_key, packed_list
+from minion.answers import AnswerPacker, packed_list
 from minion.request import Done, Request, RequestReader
 from tests.minion.cards import tensor_card
 
@@ -138,5 +138,8 @@ def test_a_message_that_is_no_valid_text_can_be_answered() -> None:
 
 
 @pytest.mark.parametrize("key", [0, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**32, 2**64 - 1])
-def test_a_key_is_packed_as_msgpack_packs_it(key: int) -> None:
-    assert packed_key(key) == msgpack.packb(key)
+def test_an_answer_repeats_any_id(key: int) -> None:
+    asked = request(1, key)
+    asked.outcomes = [NUMBER.pack(1)]
+    header, _ = opened(PACKER.answered(asked, Done(0.0412, 8, LOAD))[0])
+    assert header["id"] == key
