@@ -8,15 +8,15 @@ It speaks the channel's frames over one descriptor, blocking, one batch at a tim
     run     n, at?, until?, payload = n tensors → answer {seconds, waited, skipped?, sizes: [bytes of each outcome]},
             payload = packed outcomes, or {seconds, waited, skipped?, error} for the batch as a whole; `waited` is how long
             nothing was there to run. `at` says for each item where its tensor lies in the memory that is shared with the
-            host, or nil: the payload holds only the tensors of those. `until` comes with a batch that may have to lie here behind another: the moment, on this
-            machine's monotonic clock, from which an item need not run any more, or nil. Now and then, and after `load`, an
-            answer brings gpu_memory: {reserved, used, total}, in bytes
+            host, or nil: the payload holds only the tensors of those. `until` comes with a batch that may have to lie here
+            behind another: the moment, on this machine's monotonic clock, from which an item need not run any more, or nil.
+            Now and then, and after `load`, an answer brings gpu_memory: {reserved, used, total}, in bytes
     skip    id of such a batch, items = [indexes] whose callers have gone meanwhile; not answered
     close   ends the process
 
 Items of a batch that need not run when its turn comes are left out and named in `skipped`; a batch of which none is left
-does not run. The pixels are received straight into the batch array, or copied there from the shared memory. What the model prints goes to standard error like
-any output: it can never reach the protocol. Splitting, retrying and answering callers are the host's.
+does not run. The pixels are received straight into the batch array, or copied there from the shared memory. What the
+model prints goes to standard error like any output: it can never reach the protocol. Splitting, retrying and answering callers are the host's.
 """
 
 from __future__ import annotations

@@ -108,14 +108,10 @@ def analyze(
         return _show(api, found, as_json, in_flight, tries)
     if as_json:
         raise click.UsageError("--json prints the answers and -o writes them; give one of them")
-    if not output.parent.is_dir():
-        import shlex
-
-        raise click.UsageError(
-            f"there is no folder {output.parent} to write {output.name} in\n  make it: mkdir -p {shlex.quote(str(output.parent))}"
-        )
     from crema.cli.backfill import write_answers
+    from crema.cli.output_place import check_place
 
+    check_place(output)
     asked = None if models is None else [model.strip() for model in models.split(",")]
     return write_answers(api, found, output, asked, in_flight, tries)
 

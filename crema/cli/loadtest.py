@@ -10,6 +10,7 @@ import click
 from crema.cli.load_options import Duration, Factors, Processes, Size
 from crema.cli.main import FAILED
 from crema.cli.needs_local import needs_local
+from crema.cli.output_place import check_place
 from crema.cli.public_api_options import public_api_options
 
 if TYPE_CHECKING:
@@ -139,22 +140,12 @@ def loadtest(scenario: Path | None, **options: Any) -> int:
     if options["url"] is not None and options["cluster"] is not None:
         raise click.UsageError("--url and --cluster both say which cluster to send to; give one of them")
     for name in ("json_file", "html_file"):
-        _check_folder(options[name])
+        check_place(options[name])
     with needs_local("loadtest"):
         from crema.cli.load_plan import plan_of
 
         plan = plan_of(scenario, options)
         return _run(plan, _thresholds(options["fail_if"], plan), options)
-
-
-def _check_folder(file: Path | None) -> None:
-    """Before the run, not after it."""
-    if file is not None and not file.parent.is_dir():
-        import shlex
-
-        raise click.UsageError(
-            f"there is no folder {file.parent} to write {file.name} in\n  make it: mkdir -p {shlex.quote(str(file.parent))}"
-        )
 
 
 def _thresholds(written: Sequence[str], plan: Scenario) -> list[Threshold]:
