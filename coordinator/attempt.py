@@ -63,7 +63,8 @@ class Attempt:
     def refused(self, now: float, header: dict[str, Any], error: CremaError) -> None:
         """The replica answered, and not with what was asked for."""
         if error.status in (429, 503):
-            self.peer.replica.refused(now, header.get("load"), error.retry_after_ms)
+            is_ready = error.status == 429
+            self.peer.replica.refused(now, header.get("load"), error.retry_after_ms, is_ready=is_ready)
         else:
             self.peer.replica.answered(now, header.get("load"))
 
@@ -75,6 +76,8 @@ class Attempt:
         if group.is_many and size:
             group.ejection.answered(group.replicas, replica, now, self.sent_at, service_ms, size)
         replica.answered(now, header.get("load"), item_ms, service_ms)
+        if replica.unready_at <= self.sent_at:
+            replica.was_ready()
 
     def give_up(self) -> None:
         """Its answer is not wanted any more: tell the replica."""

@@ -51,6 +51,7 @@ class Replica:
         "silent_since",
         "skip_until",
         "slowness",
+        "unready_at",
         "usable_at",
         "warm_at",
     )
@@ -60,6 +61,8 @@ class Replica:
         self.is_open = False
         self.outstanding = 0
         self.skip_until = -math.inf
+        self.unready_at = math.inf
+        """Since when it is skipped because it was not ready (not: because it was full); infinite while it is not."""
         self.usable_at = math.inf
         """From when on it may be chosen: infinite while it is not connected, or while its one trial runs."""
         self.warm_at = -math.inf
@@ -128,12 +131,22 @@ class Replica:
                 service_ms = _LEAST_SERVICE_MS
             self._service_ms = before + _WEIGHT * (service_ms - before) if before else service_ms
 
-    def refused(self, now: float, load: Any, retry_after_ms: float | None) -> None:
-        """It was refused; until `retry_after_ms` from now another replica is preferred."""
+    def refused(
+        self, now: float, load: Any, retry_after_ms: float | None, *, is_ready: bool = True
+    ) -> None:
+        """It was refused; until `retry_after_ms` from now another replica is preferred, or, where it only was not ready,
+        until it has answered a later request."""
         self.answered(now, load)
         if retry_after_ms is not None:
             self.skip_until = max(self.skip_until, now + retry_after_ms / 1000)
+            self.unready_at = math.inf if is_ready else now
         self.end_trial()
+
+    def was_ready(self) -> None:
+        """It answered a request that was sent after `unready_at`: its own guess of when it would be ready was too late."""
+        self.skip_until = self.unready_at
+        self.unready_at = math.inf
+        self._update()
 
     def given_up(self, sent_at: float) -> None:
         """The request that was sent then was cancelled, or its connection was lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 
@@ -84,6 +85,18 @@ def test_when_all_refused_only_they_can_tell_whether_there_is_room() -> None:
     for each, wait_ms in zip(both, (0, 900), strict=True):
         refuse(each, 1.0, 1000, wait_ms)
     assert shares(both, 1.5) == {0: 2000}
+
+
+def test_one_that_was_not_ready_is_skipped_no_longer_than_until_it_answers() -> None:
+    loading, other = replica(), replica(5000, now=10.0)
+    loading.sent(10.0)
+    loading.refused(10.0, load(0), 5000, is_ready=False)
+    assert loading.unready_at == 10.0
+    assert shares([loading, other], 11.0) == {1: 2000}
+    loading.was_ready()
+    assert shares([loading, other], 11.0) == {0: 2000}
+    refuse(loading, 12.0, 800, 0)
+    assert loading.unready_at == math.inf, "that it answers others says nothing of room for more"
 
 
 def test_a_reported_wait_runs_down_with_time() -> None:

@@ -144,6 +144,19 @@ async def test_no_second_try_goes_to_a_replica_that_has_refused(pair: Pair) -> N
     assert len(pair.first.requests) + len(pair.second.requests) <= 22
 
 
+async def test_a_replica_that_answers_after_it_was_not_ready_is_trusted_again_at_once(pair: Pair) -> None:
+    both = (pair.first, pair.second)
+    for each in both:
+        each.behaviour = lambda header, payload: error(503, "not_ready", retry_after_ms=60_000)
+    await pair.post()
+    for each in both:
+        each.behaviour = lambda header, payload: ok(TAGS)
+        each.requests.clear()
+    for _ in range(12):
+        assert (await pair.post())[0].status == 200
+    assert sorted(len(each.requests) for each in both) == [0, 12], "the first that answers gets all the rest"
+
+
 async def test_a_silent_replica_is_helped_out_and_its_late_answer_is_cancelled(pair: Pair) -> None:
     pair.first.behaviour = lambda header, payload: ok(TAGS)
     for _ in range(3):
