@@ -131,9 +131,7 @@ class Replica:
                 service_ms = _LEAST_SERVICE_MS
             self._service_ms = before + _WEIGHT * (service_ms - before) if before else service_ms
 
-    def refused(
-        self, now: float, load: Any, retry_after_ms: float | None, *, is_ready: bool = True
-    ) -> None:
+    def refused(self, now: float, load: Any, retry_after_ms: float | None, *, is_ready: bool = True) -> None:
         """It was refused; until `retry_after_ms` from now another replica is preferred, or, where it only was not ready,
         until it has answered a later request."""
         self.answered(now, load)
