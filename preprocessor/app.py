@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -109,7 +110,7 @@ class Preprocessor:
 
     def _refresh(self) -> None:
         """Figures are brought up to date when someone looks."""
-        self.meters.settle()
+        self.meters.fold()
         self.meters.pending.set(self.gate.pending)
         self.meters.places.set(self.gate.places)
         state = self.health()[1]["state"]
@@ -145,6 +146,8 @@ def main(argv: list[str] | None = None) -> None:
         ports = await preprocessor.start(args.channel, args.http)
         log.info("preprocessor_started", **ports, workers=workers, places=places)
         announce(args, ports)
+        # what is loaded now stays: the collector need not walk through it again
+        gc.freeze()
         await stop.wait()
         log.info("preprocessor_draining", pending=preprocessor.intake.pending)
         await preprocessor.drain(0.0 if is_orphan(args) else DRAIN_S)

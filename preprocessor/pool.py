@@ -112,6 +112,8 @@ class Pool:
         self._retiring: set[DecoderProcess] = set()
         self._ended: list[DecoderProcess] = []
         self._running: dict[DecoderProcess, Job] = {}
+        # of those: the work, and when it began
+        self._begun: dict[DecoderProcess, tuple[float, float]] = {}
         self._waiting: Waiting[Job] = Waiting()
         self._failed_starts = 0
         self._restarts: set[asyncio.TimerHandle] = set()
@@ -130,7 +132,10 @@ class Pool:
     @property
     def is_ready(self) -> bool:
         """Whether at least one process can take an image, now or when it has finished the one in hand."""
-        return any(decoder.state in (DecoderState.READY, DecoderState.BUSY) for decoder in self._decoders)
+        for decoder in self._decoders:
+            if decoder.state is DecoderState.BUSY or decoder.state is DecoderState.READY:
+                return True
+        return False
 
     @property
     def decoders(self) -> list[dict[str, Any]]:
@@ -145,11 +150,7 @@ class Pool:
         """What stands before an image of `lane` that came now."""
         if not self._running and self._waiting.is_empty:
             return Ahead()
-        now = self._clock()
-        running = [
-            (job.work, now if job.started_at is None else job.started_at) for job in self._running.values()
-        ]
-        return ahead_of(self._waiting, running, self._workers, self.cost, now, lane)
+        return ahead_of(self._waiting, self._begun.values(), self._workers, self.cost, self._clock(), lane)
 
     def expected_wait_ms(self, lane: Lane) -> float:
         """When an image of `lane` that came now would begin to be decoded, in milliseconds from now."""
@@ -267,6 +268,7 @@ class Pool:
                 break
             job.started_at = self._clock()
             self._running[decoder] = job
+            self._begun[decoder] = job.work, job.started_at
             is_heavy = job.work > self.cost.light_work
             decoder.run(job.order, job.image, is_heavy)
             job.image = b""
@@ -279,9 +281,11 @@ class Pool:
 
     def _most_work(self) -> float:
         """What an image may cost to be decoded now."""
+        if not self._begun or self._workers < 2:
+            return math.inf
         light = self.cost.light_work
-        heavy = sum(job.work > light for job in self._running.values())
-        return light if 0 < self._workers // 2 <= heavy else math.inf
+        heavy = sum(work > light for work, _ in self._begun.values())
+        return light if self._workers // 2 <= heavy else math.inf
 
     # -- processes -------------------------------------------------------------------------------------------------
 
@@ -326,6 +330,7 @@ class Pool:
     def decoder_answered(self, decoder: DecoderProcess, answer: Answer, pixels: Buffer) -> None:
         """An image is done, well or not."""
         job = self._running.pop(decoder)
+        del self._begun[decoder]
         assert job.started_at is not None
         is_well = answer["status"] == 200
         if is_well:
@@ -346,6 +351,7 @@ class Pool:
     def decoder_gone(self, decoder: DecoderProcess, reason: str) -> None:
         """A process ended. Its image, if it had one, is answered; its place is filled."""
         job = self._running.pop(decoder, None)
+        self._begun.pop(decoder, None)
         if decoder in self._decoders:
             self._decoders.remove(decoder)
         # a successor is on its way already, or here

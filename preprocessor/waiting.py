@@ -33,20 +33,22 @@ class Waiting(Generic[W]):
     """Two queues, and the predicted work in each (`preprocessor.cost`)."""
 
     def __init__(self) -> None:
-        self._queues: dict[Lane, deque[W]] = {lane: deque() for lane in LANES}
+        self._interactive: deque[W] = deque()
+        self._bulk: deque[W] = deque()
+        self._queues: dict[Lane, deque[W]] = {"interactive": self._interactive, "bulk": self._bulk}
         self._work: dict[Lane, float] = dict.fromkeys(LANES, 0.0)
 
     def __len__(self) -> int:
-        return sum(map(len, self._queues.values()))
+        return len(self._interactive) + len(self._bulk)
 
     @property
     def is_empty(self) -> bool:
         """Whether nobody waits."""
-        return not any(self._queues.values())
+        return not (self._interactive or self._bulk)
 
     def __iter__(self) -> Iterator[W]:
-        for queue in self._queues.values():
-            yield from queue
+        yield from self._interactive
+        yield from self._bulk
 
     def join(self, one: W) -> None:
         """Wait, behind all of the same lane."""
@@ -65,7 +67,7 @@ class Waiting(Generic[W]):
         """
         expired: list[W] = []
         found: W | None = None
-        for queue in self._queues.values():
+        for queue in (self._interactive, self._bulk):
             for one in queue:
                 if one.deadline is not None and now >= one.deadline:
                     expired.append(one)
@@ -74,8 +76,10 @@ class Waiting(Generic[W]):
                     break
             if found is not None:
                 break
-        for one in (*expired, *(() if found is None else (found,))):
+        for one in expired:
             self.leave(one)
+        if found is not None:
+            self.leave(found)
         return found, expired
 
     def clear(self) -> None:
@@ -86,9 +90,8 @@ class Waiting(Generic[W]):
 
     def images_before(self, lane: Lane) -> int:
         """How many go before a newcomer of `lane`."""
-        queues = self._queues
-        first = len(queues["interactive"])
-        return first if lane == "interactive" else first + len(queues["bulk"])
+        first = len(self._interactive)
+        return first if lane == "interactive" else first + len(self._bulk)
 
     def work_before(self, lane: Lane) -> float:
         """The work of those."""

@@ -28,11 +28,12 @@ class Setting:
         self.now = 100.0
         self.fetches = Fetches(rules, clock=lambda: self.now)
         self.pool, self.channel, self.metrics = FakePool(), FakeChannel(), Metrics()
+        self.meters = Meters(self.metrics)
         self.gate = Gate(places, 1, self.pool.cost)
         self.intake = Intake(
             self.pool,
             self.gate,
-            Meters(self.metrics),
+            self.meters,
             fetches=self.fetches,
             clock=lambda: self.now,  # type: ignore[arg-type]
         )
@@ -65,6 +66,7 @@ async def test_a_url_is_fetched_then_decoded_and_the_answer_says_how_long_each_t
     assert (header["id"], header["status"], header["image"]["bytes"]) == (7, 200, len(PHOTO))
     assert (header["timing"]["fetch_ms"], header["timing"]["queue_ms"]) == (500.0, 250.0)
     assert setting.intake.pending == 0
+    setting.meters.fold()
     assert b'crema_preprocess_seconds_count{stage="fetch"} 1.0' in setting.metrics.render()
 
 

@@ -89,7 +89,7 @@ class Setting:
         return error
 
     def counted(self, sample: str) -> float:
-        self.meters.settle()
+        self.meters.fold()
         return next(
             (
                 float(line.rsplit(" ", 1)[1])
