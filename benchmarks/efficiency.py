@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import io
 import json
 import subprocess
@@ -76,7 +77,9 @@ def all_cpu_s(cluster: RunningCluster) -> dict[str, float]:
     for process in cluster.status()["processes"]:
         if process["tier"] != "supervisor" and process["pid"]:
             name = process.get("role") or process["tier"]
-            spent[name] = spent.get(name, 0.0) + cpu_seconds(process["pid"])
+            # a decoder may just be replaced
+            with contextlib.suppress(FileNotFoundError):
+                spent[name] = spent.get(name, 0.0) + cpu_seconds(process["pid"])
     return spent
 
 
