@@ -87,5 +87,5 @@ class Admission:
         return {
             "pending": self._gate.pending,
             "places": self._gate.places,
-            "expected_wait_ms": round(wait_s * 1000, 3),
+            "expected_wait_ms": wait_s * 1000,
         }

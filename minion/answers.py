@@ -67,9 +67,9 @@ class AnswerPacker:
         tail = done.tail
         if tail is None:
             # the last two members of `timing`, and `load` after it
-            last = {"inference_ms": round(done.seconds * 1000, 3), "batch_size": done.size, "load": done.load}
+            last = {"inference_ms": done.seconds * 1000, "batch_size": done.size, "load": done.load}
             tail = done.tail = _encode(last)[1:]
-        queue_ms = _DOUBLE(round((request.started_at - request.arrived_at) * 1000, 3))
+        queue_ms = _DOUBLE((request.started_at - request.arrived_at) * 1000)
         key, size = _encode(request.key), len(outcomes)
         if size <= _OUTCOME_ROOM:
             header = b"".join((self._head, key, self._outcomes, outcomes, self._timing, queue_ms, tail))
@@ -96,7 +96,7 @@ class AnswerPacker:
 def timing_of(request: Request, done: Done) -> dict[str, Any]:
     """The `timing` of an answer, as a map."""
     return {
-        "queue_ms": round((request.started_at - request.arrived_at) * 1000, 3),
-        "inference_ms": round(done.seconds * 1000, 3),
+        "queue_ms": (request.started_at - request.arrived_at) * 1000,
+        "inference_ms": done.seconds * 1000,
         "batch_size": done.size,
     }

@@ -150,7 +150,7 @@ def answer_one(
     answer = {
         "status": 200,
         "image": {"format": found.format, "width": found.width, "height": found.height, "bytes": len(image)},
-        "timing": {"decode_ms": round(decoded.decode_ms, 3), "resize_ms": round(decoded.resize_ms, 3)},
+        "timing": {"decode_ms": decoded.decode_ms, "resize_ms": decoded.resize_ms},
     }
     return answer, [tensor.data for tensor in decoded.tensors]
 

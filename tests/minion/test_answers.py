@@ -30,7 +30,7 @@ class Nobody:
 def request(n: int, key: int = 8) -> Request:
     reader = RequestReader(tensor_card(gate={"max_pending": 2000}))
     made = reader.read({"items": [{"shape": [4], "dtype": "uint8"}] * n}, Nobody(), key, 100.0)
-    made.started_at = 100.0031
+    made.started_at = 100.00390625
     return made
 
 
@@ -43,7 +43,7 @@ def opened(head: bytes) -> tuple[dict[str, Any], int]:
 def test_outcomes_are_spliced_into_the_answer() -> None:
     asked = request(2)
     asked.outcomes = [NUMBER.pack({"points": [1, 2.5]}), error_outcome("item_rejected", "too dark")]
-    head, payload = PACKER.answered(asked, Done(0.0412, 8, LOAD))
+    head, payload = PACKER.answered(asked, Done(0.03125, 8, LOAD))
     assert payload == b""
     assert opened(head) == (
         {
@@ -57,7 +57,7 @@ def test_outcomes_are_spliced_into_the_answer() -> None:
                 {"ok": {"points": [1, 2.5]}},
                 {"error": {"code": "item_rejected", "message": "too dark", "retryable": False}},
             ],
-            "timing": {"queue_ms": 3.1, "inference_ms": 41.2, "batch_size": 8},
+            "timing": {"queue_ms": 3.90625, "inference_ms": 31.25, "batch_size": 8},
             "load": LOAD,
         },
         0,
@@ -84,12 +84,12 @@ def test_a_list_too_long_for_sixteen_bits_is_msgpack() -> None:
 def test_outcomes_that_do_not_fit_into_a_header_travel_as_payload() -> None:
     asked = request(20)
     asked.outcomes = [NUMBER.pack("x" * 5000)] * 20
-    head, payload = PACKER.answered(asked, Done(0.0412, 8, LOAD))
+    head, payload = PACKER.answered(asked, Done(0.03125, 8, LOAD))
     header, payload_bytes = opened(head)
     assert "outcomes" not in header
     assert header["outcomes_bytes"] == payload_bytes == len(payload)
     assert msgpack.unpackb(payload) == [{"ok": "x" * 5000}] * 20
-    assert header["timing"] == {"queue_ms": 3.1, "inference_ms": 41.2, "batch_size": 8}
+    assert header["timing"] == {"queue_ms": 3.90625, "inference_ms": 31.25, "batch_size": 8}
     assert header["load"] == LOAD
 
 
@@ -141,5 +141,5 @@ def test_a_message_that_is_no_valid_text_can_be_answered() -> None:
 def test_an_answer_repeats_any_id(key: int) -> None:
     asked = request(1, key)
     asked.outcomes = [NUMBER.pack(1)]
-    header, _ = opened(PACKER.answered(asked, Done(0.0412, 8, LOAD))[0])
+    header, _ = opened(PACKER.answered(asked, Done(0.03125, 8, LOAD))[0])
     assert header["id"] == key
