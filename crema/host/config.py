@@ -127,7 +127,6 @@ class ClusterConfig(Strict):
     releases: ReleasesConfig = Field(default_factory=ReleasesConfig)
     """How new versions come in while the cluster runs."""
 
-    _source: YamlSource | None = PrivateAttr(default=None)
     _path: Path = PrivateAttr(default=Path())
 
     @property
@@ -213,7 +212,7 @@ def load_cluster(path: Path) -> ClusterConfig:
     also += wrong_keys
     context = Reading(is_insecure=data.get("insecure") is True, has_keys=has_keys)
     config = read_model(source, ClusterConfig, _HINTS, context=context, raise_as=ConfigError, also=also)
-    config._path, config._source = path, source
+    config._path = path
     return config
 
 

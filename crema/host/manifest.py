@@ -129,11 +129,6 @@ class Manifest(Strict):
         return self._package_dir
 
     @property
-    def python_requirement(self) -> PythonRequirement:
-        """`python`, parsed."""
-        return PythonRequirement.parse(self.python)
-
-    @property
     def digest(self) -> str:
         """sha256 (hex) over all files of the package as they are now; reads them all."""
         return package_digest(self._package_dir)
