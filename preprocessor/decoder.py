@@ -26,11 +26,11 @@ import msgpack
 from PIL import Image
 
 from crema.errors import CremaError
+from crema.host.image_limits import MAX_PIXELS
 from crema.host.image_signatures import image_formats
 from crema.host.process import die_with_parent, raise_malloc_thresholds
 from preprocessor.colour import Profiles
 from preprocessor.decode import Decoded, decode
-from preprocessor.header import MAX_PIXELS
 from preprocessor.link import MAX_MESSAGE_BYTES, READY, unpack_request
 from preprocessor.spec import Spec, parse_specs
 from preprocessor.tray import TRAY_BYTES, Tray

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from crema.host.image_limits import MAX_IMAGE_BYTES
 from preprocessor.fetch import NOT_REACHED, FetchFailed, Limits
-from preprocessor.header import MAX_IMAGE_BYTES
 from tests.preprocessor.fetch_rig import (
     SITE,
     failure,
