@@ -282,6 +282,19 @@ def test_all_mistakes_of_a_manifest_come_at_once_in_the_order_of_the_file(tmp_pa
     assert [mistake.line for mistake in caught.value.mistakes] == [2, 8, 15, 18]
 
 
+def test_a_tensor_that_does_not_fit_a_frame_is_refused_by_its_bytes_whatever_the_batch(
+    tmp_path: Path,
+) -> None:
+    image = "input: {kind: image, size: [224, 160], fit: cover, filter: bilinear}"
+    text = GOOD.replace(image, "input: {kind: tensor, shape: [20, 1000000], dtype: float32}")
+    text = text.replace("max_size: 8", "max_size: 1").replace(
+        "image: examples/beach.jpg", "tensor: examples/x.npy"
+    )
+    assert refused(make_package(tmp_path, text)) == (
+        "model.yaml:8:23: input.shape: must describe a tensor of at most 64 MiB (got [20, 1000000])\n  try: shape: [512]"
+    )
+
+
 def test_a_manifest_that_is_missing_says_so(tmp_path: Path) -> None:
     assert refused(tmp_path).startswith("model.yaml: there is no such file\n  try: ")
 
