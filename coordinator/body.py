@@ -157,7 +157,8 @@ class _Upload:
             raise CremaError(
                 "upload_too_slow",
                 f"{self._received} bytes of the body came in {allowed_s:.0f} s; a body has {BODY_TIMEOUT_S:g} s in all and "
-                f"must come at {MIN_BYTES_PER_S} bytes a second or more, never pausing for {STALL_S:g} s: send a smaller image or try a better connection",
+                f"must come at {MIN_BYTES_PER_S} bytes a second or more, never pausing for {STALL_S:g} s: "
+                "send a smaller image or try a better connection",
             ) from None
         if self._way == "image":
             return self._way, self._chunks[0] if len(self._chunks) == 1 else tuple(self._chunks)

@@ -217,7 +217,10 @@ def load_cluster(path: Path) -> ClusterConfig:
 
 
 def packages_dir_of(path: Path) -> Path:
-    """The packages folder (absolute) of a `cluster.yaml`, whatever else is wrong with it. Raises ConfigError when it cannot be told."""
+    """The packages folder (absolute) of a `cluster.yaml`, whatever else is wrong with it.
+
+    Raises ConfigError when it cannot be told.
+    """
     path = Path(path).absolute()
     source = YamlSource.read(path)
     data = source.data if isinstance(source.data, dict) else {}
