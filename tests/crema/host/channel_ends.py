@@ -19,12 +19,14 @@ class FakeTransport(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self.is_closed = False
+        self.unsent = 0
+        """What the peer has not read, as it is told."""
 
     def write(self, data: Any) -> None:
         self.written += data
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent
 
     def close(self) -> None:
         self.is_closed = True

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crema import wire
-from crema.host.channel import Channel, ChannelLost
+from crema.host.channel import MAX_UNSENT_BYTES, Channel, ChannelLost
 from tests.crema.host.channel_ends import HELLO, FakeTransport, Recorder, feed, frame, infer, opened
 from tests.crema.wire_messages import MESSAGES
 
@@ -243,3 +243,19 @@ async def test_a_hundred_thousand_mutated_frames_neither_crash_nor_grow_memory()
     # a length field that was mutated to 64 MiB takes that memory for the moment; nothing may stay
     assert after - before < 50_000, "kilobytes of growth"
     assert 0 < survived < 100_000
+
+
+async def test_a_peer_that_reads_nothing_holds_a_bounded_part_of_our_memory() -> None:
+    recorder = Recorder()
+    channel, transport = opened(recorder)
+    feed(channel, transport, HELLO)
+    transport.unsent = MAX_UNSENT_BYTES
+    channel.pause_writing()
+    channel.send({"v": 1, "kind": "answer", "id": 1})
+    assert not transport.is_closed
+    transport.unsent += 1
+    with pytest.raises(ChannelLost, match="does not read"):
+        channel.write(b"an answer")
+    assert transport.is_closed
+    channel.connection_lost(None)
+    assert [str(error) for error in recorder.closed] == ["the peer does not read"]
