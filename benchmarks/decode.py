@@ -27,9 +27,10 @@ from PIL import Image, ImageOps
 
 from benchmarks.measuring import interleaved, machine, spread, verdict
 from crema.host.process import raise_malloc_thresholds
+from crema.names import Filter
 from preprocessor.colour import Profiles
 from preprocessor.decode import decode
-from preprocessor.spec import Filter, Spec
+from preprocessor.spec import Spec
 from preprocessor.transforms import draft_scale, plan
 
 SIZES = ((640, 480), (1600, 1200), (4032, 3024))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,6 @@ import uvloop
 from benchmarks.measuring import machine, verdict
 from benchmarks.wide_package import ITEM_BYTES, SHAPE, write_wide_package
 from crema.host.channel import Buffer
-from minion.memory_limit import resident_bytes
 from tests.cluster.running_minion import RunningMinion, running_minion
 
 MOST_MB: Final = 50.0
@@ -61,6 +61,11 @@ async def send(
     for _ in range(min(IN_FLIGHT, count)):
         one_more()
     await done
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process, files mapped into it included."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 async def growth_mb(

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from check.digest import package_digest
 from check.failure import StepFailed
 from check.items import ExampleUnusable
 from check.photos import Photos
@@ -36,6 +35,7 @@ from check.steps.version import check_version
 from check.steps.weights import check_weights
 from check.subject import Place, Progress, Subject, on_the_cpu
 from crema import __version__
+from crema.host.package_paths import package_digest
 
 
 class StepPlan(NamedTuple):

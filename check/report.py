@@ -1,23 +1,16 @@
-"""Report: what a check found, step by step, and where reports are kept: one JSON file per package digest.
-
-A package that changed in any file has another digest and so no report. Nothing here decides what a step means.
-"""
+"""Report: what a check found, step by step, kept where `crema.host.check_reports` says. It decides not what a step means."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from check.development import development_python
-from check.digest import package_digest
+from crema.host.check_reports import reports_folder
 
 Status = Literal["ok", "failed", "skipped"]
-
-_FOLDER: Final = "checks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +51,6 @@ class Report:
         ]
         return shown
 
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> Report:
-        """The report of a document. Raises KeyError, TypeError or ValueError when it is none."""
-        values = dict(document)
-        values["steps"] = tuple(Step(**step) for step in values["steps"])
-        return cls(**values)
-
     def store(self, state: Path | None = None) -> Path:
         """Writes it to the user's cache and, given a cluster's state folder, there too. Returns the last path.
 
@@ -72,35 +58,6 @@ class Report:
         """
         path = _write(self, reports_folder(None))
         return path if state is None else _write(self, reports_folder(state))
-
-
-def reports_folder(state: Path | None) -> Path:
-    """Where reports lie: in a cluster's state folder, else in the user's cache.
-
-    Those made while CREMA_ENV_PYTHON stands in for the packages' environments lie apart, and are found only then.
-    """
-    name = _FOLDER + ("-development" if development_python() else "")
-    if state is not None:
-        return state / name
-    cache = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/", ".cache")
-    return Path(cache, "crema", name)
-
-
-def find_report(folder: Path, *, state: Path | None = None) -> Report | None:
-    """The report of exactly the files that are in the package's folder now; None when they were not checked.
-
-    Looks in the cluster's state folder, when one is given, and then in the user's cache.
-    """
-    name = f"{package_digest(folder)}.json"
-    places = [reports_folder(None)] if state is None else [reports_folder(state), reports_folder(None)]
-    for place in places:
-        try:
-            report = Report.of(json.loads((place / name).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError):
-            continue  # an older crema wrote it in another form, or nobody did: check again
-        if report.digest == name.removesuffix(".json"):
-            return report
-    return None
 
 
 def _write(report: Report, folder: Path) -> Path:

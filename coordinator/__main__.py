@@ -13,6 +13,7 @@ from coordinator.keys import KeyRing
 from coordinator.media import switch_on
 from coordinator.visit import TIER
 from crema.host.key_file import KeyFileError
+from crema.host.loopback import is_loopback
 from crema.host.tier import (
     Stop,
     announce,
@@ -20,7 +21,6 @@ from crema.host.tier import (
     check_listeners,
     cluster_token,
     formats_argument,
-    is_loopback,
     is_orphan,
     listener_argument,
     run,

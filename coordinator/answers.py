@@ -10,11 +10,11 @@ from typing import Any, Final
 import msgpack
 import structlog
 
-from coordinator.media import MAX_IMAGE_BYTES, MAX_PIXELS
 from coordinator.merge import DEFAULT_RETRY_AFTER_MS
 from crema import wire
 from crema.errors import CODES, CremaError
 from crema.host.channel import Buffer
+from crema.host.image_limits import MAX_IMAGE_BYTES, MAX_PIXELS
 
 # What a preprocessor may say of a photo or of itself; anything else it refuses is a bug between us.
 PREPROCESS_STATUSES: Final = frozenset({413, 415, 422, 429, 500, 502, 503, 504})

@@ -218,8 +218,7 @@ class ApiV1:
         deadline = None if deadline_ms is None else visit.started + deadline_ms / 1000
         violations = Violations()
         try:
-            if gate.is_full(visit.holding):
-                gate.enter(visit.holding)
+            gate.refuse_if_full(visit.holding)
             way, body = await read_body(request, limits, Watch(hold, check, deadline))
             visit.body_ms = (monotonic() - visit.started) * 1000
             gate.enter(visit.holding)
@@ -344,13 +343,8 @@ def _quality(params: list[str]) -> float:
 
 
 def _answer(body: dict[str, Any], headers: dict[str, str], as_msgpack: bool) -> web.Response:
-    if as_msgpack:
-        return web.Response(
-            body=msgpack.packb(body), headers={**headers, "Content-Type": "application/msgpack"}
-        )
-    return _respond(body, 200, headers, "application/json")
-
-
-def _respond(body: dict[str, Any], status: int, headers: dict[str, str], content_type: str) -> web.Response:
-    headers["Content-Type"] = content_type
-    return web.Response(body=_encode_json(body), status=status, headers=headers)
+    return web.Response(
+        body=msgpack.packb(body) if as_msgpack else _encode_json(body),
+        headers=headers,
+        content_type="application/msgpack" if as_msgpack else "application/json",
+    )

@@ -28,9 +28,9 @@ from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
 from coordinator.ways import Ways
 from crema.host.health_routes import health_routes
 from crema.host.http_responses import json_response
+from crema.host.loopback import is_loopback
 from crema.host.metrics import CONTENT_TYPE, Metrics
 from crema.host.service import OPEN, Route, Service
-from crema.host.tier import is_loopback
 
 DRAIN_S: Final = 25.0
 EXIT_WITHIN_S: Final = 29.0

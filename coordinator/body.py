@@ -18,10 +18,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import PayloadEncodingError
 from aiohttp.web_protocol import RequestPayloadError
 
-from coordinator.media import HEAD_BYTES, MAX_IMAGE_BYTES, Way, may_become_json, too_large, way_in
+from coordinator.media import HEAD_BYTES, Way, may_become_json, too_large, way_in
 from coordinator.violations import invalid
 from crema.errors import CremaError
 from crema.host.expectation import ask_for_body, is_waiting
+from crema.host.image_limits import MAX_IMAGE_BYTES
 
 BODY_TIMEOUT_S: Final = 30.0
 MIN_BYTES_PER_S: Final = 1024
@@ -156,7 +157,8 @@ class _Upload:
             raise CremaError(
                 "upload_too_slow",
                 f"{self._received} bytes of the body came in {allowed_s:.0f} s; a body has {BODY_TIMEOUT_S:g} s in all and "
-                f"must come at {MIN_BYTES_PER_S} bytes a second or more, never pausing for {STALL_S:g} s: send a smaller image or try a better connection",
+                f"must come at {MIN_BYTES_PER_S} bytes a second or more, never pausing for {STALL_S:g} s: "
+                "send a smaller image or try a better connection",
             ) from None
         if self._way == "image":
             return self._way, self._chunks[0] if len(self._chunks) == 1 else tuple(self._chunks)
@@ -230,7 +232,6 @@ def _ends_in_large_image(seen: bytes, way: Way, body_bytes: int) -> bool:
         start = seen.find(b"\r\n\r\n", mark) + 4 if mark >= 0 else 3
         boundary = seen[: seen.find(b"\r\n")]
         return start > 3 and seen.find(b"\r\n" + boundary, start) < 0 and body_bytes - start > MAX_IMAGE_BYTES
-    mark = seen.rfind(
-        b"\xa5bytes\xc6"
-    )  # the member `bytes`, then the byte of a bin with a length of four bytes
+    # the member `bytes`, then the byte of a bin with a length of four bytes
+    mark = seen.rfind(b"\xa5bytes\xc6")
     return mark >= 0 and int.from_bytes(seen[mark + 7 : mark + 11], "big") > MAX_IMAGE_BYTES

@@ -15,11 +15,12 @@ from coordinator.body import Body
 from coordinator.envelope import decode_json, decode_msgpack
 from coordinator.form import read_form
 from coordinator.image_url import ImageUrl, read_url
-from coordinator.media import MAX_IMAGE_BYTES, Way, check_image, too_large
+from coordinator.media import Way, check_image, too_large
 from coordinator.options import OPTIONS, Options, options_of_field, options_of_map, options_of_texts
 from coordinator.violations import Path, Violations, invalid
 from crema.errors import CremaError
 from crema.host.channel import Buffer
+from crema.host.image_limits import MAX_IMAGE_BYTES
 
 MAX_IMAGES: Final = 32
 

@@ -50,12 +50,17 @@ class Gate:
             or holding.requests >= self.max_requests // self._parts(holding)
         )
 
-    def enter(self, holding: Holding | None = None) -> None:
-        """Take a permit. Raises CremaError `overloaded` when there is none."""
+    def refuse_if_full(self, holding: Holding | None = None) -> None:
+        """Raises CremaError `overloaded` when no further call (of that holder) would get a permit now; takes none."""
         if self.requests >= self.max_requests and self.is_full(holding):
             raise self.refusal(
                 f"{self.requests} of {self.max_requests} calls are in flight at this coordinator"
             )
+
+    def enter(self, holding: Holding | None = None) -> None:
+        """Take a permit. Raises CremaError `overloaded` when there is none."""
+        if self.requests >= self.max_requests:
+            self.refuse_if_full(holding)
         self.requests += 1
         if holding is not None:
             holding.requests += 1
@@ -71,8 +76,7 @@ class Gate:
 
     def check(self, size: int, holding: Holding | None = None) -> None:
         """Raises CremaError `overloaded` when a call with `size` bytes would find no room now; takes nothing."""
-        if self.is_full(holding):
-            self.enter(holding)
+        self.refuse_if_full(holding)
         self.hold(size, holding)
         self.release(size, holding)
 

@@ -6,12 +6,11 @@ Only its length is judged here: which URLs may be asked for is decided where the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from coordinator.violations import Path, Violations
 from crema.errors import CremaError
-
-MAX_URL_CHARS: Final = 8192
+from crema.host.image_limits import MAX_URL_CHARS
 
 
 @dataclass(frozen=True, slots=True)

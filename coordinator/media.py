@@ -9,13 +9,10 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from crema.errors import CremaError
+from crema.host.image_limits import MAX_IMAGE_BYTES
 from crema.host.image_signatures import accepted, optional_format, switched_off
 from crema.names import OptionalFormat
 
-MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
-"""The limit of one image, whichever way it came."""
-MAX_PIXELS: Final = 50_000_000
-"""The limit of what one image decodes to, as the preprocessor holds it."""
 HEAD_BYTES: Final = 64
 """As many first bytes as any decision here looks at (white space before a JSON body aside)."""
 

@@ -24,6 +24,11 @@ Colour = Literal["rgb", "gray"]
 """What an image model gets: three channels, or one (luma). `CHANNELS` says how many."""
 CHANNELS: Final[dict[Colour, int]] = {"rgb": 3, "gray": 1}
 
+Fit = Literal["cover", "contain", "stretch"]
+"""How a photo comes to the size that a model wants: crops what is over, pads with white, or ignores the proportions."""
+Filter = Literal["bilinear", "bicubic", "lanczos", "nearest", "box", "hamming"]
+"""The filter of that resize."""
+
 OptionalFormat = Literal["avif", "bmp", "heic", "tiff"]
 """Image formats that are taken only where they are switched on, beside JPEG, PNG, WebP and GIF."""
 OPTIONAL_FORMATS: Final[tuple[OptionalFormat, ...]] = ("avif", "bmp", "heic", "tiff")

@@ -62,13 +62,11 @@ class OutcomePacker:
             packed: bytes = self._pack(value)
         except OutputInvalid as error:
             return error_outcome("model_output_invalid", f"the model's output is not valid: {error}")
-        except (
-            ValueError,
-            OverflowError,
-            RecursionError,
-        ):  # msgpack: text that is no text, a number too large
+        # what msgpack says of text that is none, and of a whole number that is too large
+        except (ValueError, OverflowError, RecursionError):
             return error_outcome(
-                "model_output_invalid", "the model's output cannot be encoded: text is not valid Unicode"
+                "model_output_invalid",
+                "the model's output cannot be encoded: it holds text that is not valid Unicode, or a number over 64 bits",
             )
         if len(packed) > MAX_OUTCOME_BYTES:
             return error_outcome(
@@ -88,11 +86,6 @@ def error_outcome(code: str, message: str, retryable: bool = False) -> bytes:
 def model_failed_message(kind: str) -> str:
     """What callers are told of an exception of the model's code: its class; the text may hold paths."""
     return f"the model raised {kind}; its traceback is in the minion's log"
-
-
-def is_error(outcome: bytes) -> bool:
-    """Whether packed outcome bytes hold an error."""
-    return not outcome.startswith(_OK)
 
 
 def _members(value: Any, names: frozenset[str], at: str) -> None:

@@ -91,9 +91,8 @@ class Overlap:
                         while self._answered != number:
                             self._turn.wait()
                         self._free.put(array)  # before the answer, which may bring the next batch at once
-                        with contextlib.suppress(
-                            OSError
-                        ):  # the host is gone: the thread that reads sees it too
+                        # an OSError is that the host is gone: the thread that reads sees it too
+                        with contextlib.suppress(OSError):
                             answer()
                         self._answered += 1
                         self._turn.notify_all()

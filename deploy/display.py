@@ -13,13 +13,3 @@ class Display(Protocol):
 
     def line(self, state: str, what: str, detail: str = "", problem: str = "") -> None:
         """One thing and its state (READY, FAILED, RESTART, NOTE …) in one aligned line, the problem last."""
-
-
-class Silent:
-    """A display that shows nothing."""
-
-    def working(self, text: str | None) -> None:
-        """Nothing."""
-
-    def line(self, state: str, what: str, detail: str = "", problem: str = "") -> None:
-        """Nothing."""

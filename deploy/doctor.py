@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from crema.host.config import ClusterConfig, ConfigError, ResolvedCluster, load_cluster, resolve_cluster
+from crema.host.development import PYTHON_VARIABLE
 from crema.host.packages import find_packages
-from deploy.environments import PYTHON_VARIABLE
 from deploy.gpus import find_gpus
 from deploy.running_cluster import NotRunning, find_cluster
 

@@ -9,12 +9,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from crema.host.config import ResolvedVersion
-
-# For tests and development: all minions run on this Python, and no environment is built.
-PYTHON_VARIABLE: Final = "CREMA_ENV_PYTHON"
+from crema.host.development import PYTHON_VARIABLE, development_python
 
 Result = TypeVar("Result")
 
@@ -73,8 +71,8 @@ class BuiltEnvironments:
 
 def environments_here() -> Environments:
     """One Python when CREMA_ENV_PYTHON names it, else built virtualenvs."""
-    python = os.environ.get(PYTHON_VARIABLE)
-    return OnePython(Path(python)) if python else BuiltEnvironments()
+    python = development_python()
+    return BuiltEnvironments() if python is None else OnePython(python)
 
 
 def _build(package_dir: Path, progress: Callable[[str], None]) -> Chosen:

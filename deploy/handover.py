@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from crema.host.check_reports import has_passed
 from crema.session import set_niceness
-from deploy.environments import PYTHON_VARIABLE
 
 CHECK: Final = (sys.executable, "-m", "crema.cli", "check")
 TIMEOUT_S: Final = 600.0
@@ -63,9 +63,8 @@ class Handovers:
     async def of(self, package: Path, digest: str, progress: Callable[[str], None]) -> Handover:
         """The report of a package with this digest: the stored one if it passed, else a new one. Raises nothing: a check
         that cannot be run was not passed."""
-        stored = await asyncio.to_thread(self._find, digest)
-        if stored is not None:
-            return stored
+        if await asyncio.to_thread(has_passed, digest, self._state):
+            return Handover(True, digest, is_stored=True)
         progress("checking")
         try:
             status, output, errors = await self._run(package)
@@ -112,24 +111,6 @@ class Handovers:
             if process.returncode is None:
                 await process.wait()
         return process.returncode or 0, output, errors
-
-    def _find(self, digest: str) -> Handover | None:
-        """A stored report that passed: ours, or one that `crema check` made by hand."""
-        # a check made while one Python stood in for the packages' environments counts only while it still does
-        name = "checks-development" if os.environ.get(PYTHON_VARIABLE) else "checks"
-        for folder in (self._state, _users_cache()):
-            try:
-                report = json.loads((folder / name / f"{digest}.json").read_bytes())
-                if report["digest"] == digest and report["passed"] is True:
-                    return Handover(True, digest, is_stored=True)
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-        return None
-
-
-def _users_cache() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/", ".cache")
-    return Path(cache, "crema")
 
 
 def _with_root(path: str | None) -> str:

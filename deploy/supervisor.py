@@ -282,9 +282,8 @@ class Supervisor:
         self._fleet.wake()
 
     def _child_changed(self, child: Child) -> None:
-        with contextlib.suppress(
-            OSError
-        ):  # a full disk: only what a killed supervisor leaves behind is in it
+        # on a full disk it stays as it was: only what a killed supervisor leaves behind is in it
+        with contextlib.suppress(OSError):
             self._write_state()
         if self._is_stopping.is_set() or not self._is_serving:
             return

@@ -95,9 +95,8 @@ def choose_profile(package_dir: Path, *, profile: str | None = None, root: Path 
             if find_built(root, fingerprint(lock.content, interpreter.platform)) is None:
                 _dry_run(lock, interpreter, root)
         except LockRefused as error:
-            raise BuildError(
-                str(error)
-            ) from None  # never installed, and never a reason to install something else
+            # never installed, and never a reason to install something else
+            raise BuildError(str(error)) from None
         except _CannotInstall as error:
             passed_over.append(f"{lock.profile}: {error}")
         else:

@@ -22,7 +22,6 @@ from envs.lock_file import (
     REQUIREMENTS_NAME,
     LockFile,
     LockRefused,
-    found_locks,
     inputs_digest,
     is_profile,
     lock_path,
@@ -95,16 +94,6 @@ def lowest_python(requirement: PythonRequirement) -> str:
     raise LockError(
         f"no Python from 3.{LOWEST_PYTHON} on fits python: {requirement.text}; crema's worker needs 3.{LOWEST_PYTHON}"
     )
-
-
-def stale_locks(package_dir: Path) -> list[str]:
-    """The profiles whose lock is older than what it was made from."""
-    python = read_python(package_dir)
-    return [
-        profile
-        for profile, path in found_locks(package_dir).items()
-        if LockFile.read(path).is_stale(package_dir, python)
-    ]
 
 
 def _compile(uv: Path, folder: Path, profile: str, python: str, progress: Progress) -> None:

@@ -15,7 +15,6 @@ from typing import Final
 
 REQUIREMENTS_NAME: Final = "requirements.in"
 BASE_REQUIREMENTS: Final = Path(__file__).with_name("base.in")
-HASH_BITS: Final = 256
 
 _LOCK_NAME = re.compile(r"requirements\.([a-z0-9]+)\.lock\Z")
 _PROFILE = re.compile(r"[a-z0-9]+\Z")

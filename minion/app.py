@@ -20,11 +20,12 @@ import structlog
 from crema.host.channel_server import ChannelServer
 from crema.host.health_routes import health_routes, metrics_route
 from crema.host.light_ring import make_light_ring
+from crema.host.loopback import is_loopback
 from crema.host.manifest import Manifest
 from crema.host.measured_curve import CurveFileInvalid, MeasuredCurve
 from crema.host.metrics import Metrics
 from crema.host.service import Route, Service
-from crema.host.tier import Stop, announce, cluster_token, is_loopback, is_orphan
+from crema.host.tier import Stop, announce, cluster_token, is_orphan
 from crema.host.token_guard import with_token
 from minion.answers import AnswerPacker
 from minion.arena import arena_for

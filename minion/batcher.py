@@ -137,11 +137,8 @@ class Batcher(Generic[W]):
         return self._drop(lambda item: item.deadline <= now)
 
     def drop_hopeless(self, ready_at: float, patience_s: float) -> list[W]:
-        """Take out every item that cannot be helped by a worker that is back at `ready_at`.
-
-        An item without a deadline waits for `patience_s` from when it was queued.
-        """
-        return self._drop(lambda item: ready_at >= min(item.deadline, _patient_until(item, patience_s)))
+        """Take out every item that cannot be helped by a worker that is back at `ready_at` (see `patient_until`)."""
+        return self._drop(lambda item: ready_at >= patient_until(item, patience_s))
 
     def _drop(self, is_dropped: Callable[[W], bool]) -> list[W]:
         dropped = [item for lane in self._lanes.values() for item in lane if is_dropped(item)]
@@ -150,5 +147,6 @@ class Batcher(Generic[W]):
         return dropped
 
 
-def _patient_until(item: Waiting, patience_s: float) -> float:
-    return math.inf if item.deadline < math.inf else item.queued_at + patience_s
+def patient_until(item: Waiting, patience_s: float) -> float:
+    """How long an item waits for a worker: until its deadline or, without one, for `patience_s` from when it was queued."""
+    return item.deadline if item.deadline < math.inf else item.queued_at + patience_s

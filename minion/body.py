@@ -46,5 +46,7 @@ async def read_body(http: web.BaseRequest, max_bytes: int) -> bytes:
             "invalid_request", "the body's transfer encoding is broken, or it ended before its Content-Length"
         ) from None
     except TimeoutError:
-        raise CremaError("upload_too_slow", f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+        raise CremaError(
+            "upload_too_slow", f"the body did not arrive within {BODY_TIMEOUT_S:g} s; send fewer items"
+        ) from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -78,13 +78,9 @@ class Dispatcher:
         self._hang_watch = HangWatch(self._stations.running, now)
         self._is_pump_due = False
         self._wait_timer: asyncio.TimerHandle | None = None
-        self._admission = Admission(life, gate, self._room, self._stations, meters, now)
+        self._admission = asked = Admission(life, gate, self._room, self._stations, meters, now)
         # what is asked for every request is asked there straight
-        self.admit, self.refusal, self.load = (
-            self._admission.admit,
-            self._admission.refusal,
-            self._admission.load,
-        )
+        self.admit, self.refusal, self.load = asked.admit, asked.refusal, asked.load
         self._scatter = Scatter(gate, meters, self.load, now)
         self._leftovers = Leftovers(self._admission, self._room, self._stations, self._scatter, meters, now)
 
@@ -148,12 +144,14 @@ class Dispatcher:
             self._scatter.settle(batch.open, outcome_of(self._admission.not_ready(now)), Done(0.0, 0, {}))
         self._leftovers.shed()
 
-    # -- the worker (see WorkerKeeper) ---------------------------------------------------------------------------------
+    # -- the workers: the `Crew` that their slots tell (minion.worker_slot) ---------------------------------------------
 
     def worker_starting(self, ready_at: float) -> None:
+        """Nothing can run before `ready_at`."""
         self._admission.ready_at = ready_at
 
     def worker_ready(self, worker: WorkerProcess, loaded: Loaded) -> None:
+        """It takes its first batch from what waits; the first of all teaches curve and watchdog what its warm-up took."""
         self._stations.add(worker, overlaps=loaded.overlaps, gpu_memory=loaded.gpu_memory)
         self._gate.workers = max(1, self._stations.count)
         self._curve.seed(loaded.curve)
@@ -173,6 +171,7 @@ class Dispatcher:
     def worker_lost(
         self, lost: WorkerLost, was_ready: bool, ready_at: float, worker: WorkerProcess | None = None
     ) -> None:
+        """What it ran is answered, what lay ready behind that waits again, and what cannot wait is sent back."""
         self._meters.restarted(lost.reason)
         batches = self._stations.remove(worker) if was_ready else []
         self._gate.workers = max(1, self._stations.count)
@@ -211,6 +210,8 @@ class Dispatcher:
             life.problem = problem
 
     def worker_answered(self, header: dict[str, Any], payload: Buffer) -> None:
+        """A batch is back: learn what it cost, form the next one, then answer. An answer that makes no sense costs the
+        worker."""
         batch = self._stations.find(header["id"])
         if batch is None:
             return
@@ -292,11 +293,11 @@ class Dispatcher:
             at_fault = self._room.too_large(batch.part)
         else:
             at_fault = self._room.raised(batch.part, now)
-        for item in items:
-            # it does not run again for nobody
-            if (item.request.is_abandoned or item in batch.settled) and item in at_fault:
+        # what nobody waits for does not run again
+        for item in [each for each in items if each.request.is_abandoned or each in batch.settled]:
+            if item in at_fault:
                 at_fault.remove(item)
-            elif item.request.is_abandoned or item in batch.settled:
+            else:
                 self._room.leave(item)
         self._pump()
         self._scatter.settle(at_fault, self._failures.outcome(error), Done(seconds, n, {}))

@@ -178,7 +178,9 @@ def parse(body: bytes) -> dict[str, Any]:
     text = body[3:] if body.startswith(b"\xef\xbb\xbf") else body
     if text.lstrip(b" \t\r\n")[:1] == b"{":
         return _parse_json(text)
-    raise CremaError("unsupported_media_type", "the body is neither a JSON object nor a msgpack map")
+    raise CremaError(
+        "unsupported_media_type", "the body is neither a JSON object nor a msgpack map; send one of them"
+    )
 
 
 def _parse_json(text: bytes) -> dict[str, Any]:

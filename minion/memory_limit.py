@@ -1,11 +1,10 @@
 """MemoryLimit: from which size on a worker is relieved by a fresh one.
 
-Pure but for `own_bytes` and `resident_bytes`, which ask the kernel. It replaces nobody.
+Pure but for `own_bytes`, which asks the kernel. It replaces nobody.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,6 @@ GROWTH: Final = 1.5
 ROOM_BYTES: Final = 512 * _MB
 # A declared limit below this multiple of that size would relieve for ever, and is not kept.
 _LEAST_GROWTH: Final = 1.1
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class MemoryLimit:
@@ -47,11 +45,3 @@ def own_bytes(pid: int) -> int:
     kilobytes = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     resident, shared = (int(kilobytes.get(name, ["0"])[0]) for name in ("VmRSS", "RssShmem"))
     return (resident - shared) * 1024
-
-
-def resident_bytes(pid: int) -> int:
-    """Resident memory of a process, files mapped into it included; 0 when it is gone."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError):
-        return 0

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from minion.batcher import Waiting
+from minion.batcher import Waiting, patient_until
 
 W = TypeVar("W", bound=Waiting)
 
@@ -133,12 +133,7 @@ class Splitter(Generic[W]):
 
     def drop_hopeless(self, ready_at: float, patience_s: float) -> list[W]:
         """Take out every item that a worker that is back at `ready_at` cannot help (as `Batcher.drop_hopeless`)."""
-
-        def is_hopeless(part: Part[W], item: W) -> bool:
-            patient_until = item.deadline if item.deadline < math.inf else item.queued_at + patience_s
-            return ready_at >= patient_until
-
-        return self._drop(is_hopeless)
+        return self._drop(lambda part, item: ready_at >= patient_until(item, patience_s))
 
     def _halves(self, part: Part[W], *, is_guilty: bool) -> tuple[Part[W], Part[W]]:
         """The smaller half first: when it passes and they are guilty together, the larger one is known without a run."""

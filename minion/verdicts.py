@@ -65,7 +65,8 @@ def expired(waited_s: float) -> bytes:
     """The outcome of an item that never ran because its deadline passed."""
     return outcome_of(
         CremaError(
-            "deadline_exceeded", f"the deadline passed after {waited_s * 1000:.0f} ms of waiting for a batch"
+            "deadline_exceeded",
+            f"the deadline passed after {waited_s * 1000:.0f} ms of waiting for a batch; allow more time",
         )
     )
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from crema.host.process import MMAP_THRESHOLD_BYTES, TOP_PAD_BYTES, TRIM_THRESHOLD_BYTES
+
 _INHERITED: Final = frozenset(
     {"PATH", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 )
@@ -36,10 +38,10 @@ def worker_environment(
         if (name in _INHERITED or name.startswith(_INHERITED_PREFIXES))
         and not any(word in name for word in _SECRET_WORDS)
     }
-    # freed memory of tensor size is kept instead of faulted in again (see crema.host.process)
-    environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 1024 * 1024))
-    environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 * 1024 * 1024))
-    environment.setdefault("MALLOC_TOP_PAD_", str(16 * 1024 * 1024))
+    # what `raise_malloc_thresholds` does for our own processes
+    environment.setdefault("MALLOC_MMAP_THRESHOLD_", str(MMAP_THRESHOLD_BYTES))
+    environment.setdefault("MALLOC_TRIM_THRESHOLD_", str(TRIM_THRESHOLD_BYTES))
+    environment.setdefault("MALLOC_TOP_PAD_", str(TOP_PAD_BYTES))
     if workers > 1:
         share = str(max(1, len(os.sched_getaffinity(0)) // workers))
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -95,8 +95,9 @@ def decode(
 ) -> Decoded:
     """Decode once, then one resize per distinct spec.
 
-    `profiles` keeps colour transforms between calls; `formats` are those that are switched on. Raises CremaError: `invalid_request`, `image_too_large`,
-    `unsupported_media_type`, `undecodable_image` (also for truncated images), `decode_timeout` (too many passes).
+    `profiles` keeps colour transforms between calls; `formats` are those that are switched on. Raises CremaError:
+    `invalid_request`, `image_too_large`, `unsupported_media_type`, `undecodable_image` (also for truncated images),
+    `decode_timeout` (too many passes).
     """
     started = time.perf_counter()
     header = read_header(data, formats)
@@ -112,10 +113,12 @@ def decode(
         message = f"decoding {header.width}x{header.height} needs more memory than one image may have: scale it down first"
         raise CremaError("image_too_large", message) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise CremaError("image_too_large", "the image unpacks to far more pixels than it claims") from None
-    except (
-        Exception
-    ) as error:  # Pillow's readers raise nearly every kind there is; nothing may pass this boundary
+        raise CremaError(
+            "image_too_large",
+            "the image unpacks to far more pixels than it claims; open it in an editor and save it again",
+        ) from None
+    # Pillow's readers raise nearly every kind there is; nothing may pass this boundary
+    except Exception as error:
         raise broken(_reason(error, header)) from None
     finished = time.perf_counter()
     width, height = picture.width, picture.height

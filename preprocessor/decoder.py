@@ -2,7 +2,8 @@
 
 `python -m preprocessor.decoder --fd N --tray-fd M --parent-pid P`, started by the host and by nobody else. It holds no state
 that anyone would miss, opens nothing, writes nothing but its tray, and limits itself before the first stranger's byte: address
-space, CPU time per image, files. Each message on its socket is one image's: what is asked (`link.Request`), how it went. It imports Pillow and msgpack, no numpy and no event loop, to be back quickly.
+space, CPU time per image, files. Each message on its socket is one image's: what is asked, and how it went
+(`preprocessor.link`). It imports Pillow and msgpack, no numpy and no event loop, to be back quickly.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ import msgpack
 from PIL import Image
 
 from crema.errors import CremaError
+from crema.host.image_limits import MAX_PIXELS
 from crema.host.image_signatures import image_formats
 from crema.host.process import die_with_parent, raise_malloc_thresholds
 from preprocessor.colour import Profiles
 from preprocessor.decode import Decoded, decode
-from preprocessor.header import MAX_PIXELS
 from preprocessor.link import MAX_MESSAGE_BYTES, READY, unpack_request
 from preprocessor.spec import Spec, parse_specs
 from preprocessor.tray import TRAY_BYTES, Tray

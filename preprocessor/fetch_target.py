@@ -15,8 +15,7 @@ from urllib.parse import urljoin
 from yarl import URL
 
 from crema.host.fetch_hosts import HostRule, normal_host
-
-MAX_URL_CHARS: Final = 8192
+from crema.host.image_limits import MAX_URL_CHARS
 
 # All that RFC 3986 lets stand in a URL. No backslash, no space, nothing beyond ASCII: hosts are in their xn-- form.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")

@@ -22,10 +22,9 @@ import structlog
 from crema import wire
 from crema.errors import CremaError
 from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.image_limits import MAX_IMAGE_BYTES, MAX_URL_CHARS
 from crema.names import OptionalFormat
 from preprocessor.fetch import TOTAL_S
-from preprocessor.fetch_target import MAX_URL_CHARS
-from preprocessor.header import MAX_IMAGE_BYTES
 
 PLACES: Final = 16
 # A fetch takes up to five seconds; most take far less.

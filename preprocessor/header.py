@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from crema.errors import CremaError
+from crema.host.image_limits import MAX_IMAGE_BYTES, MAX_PIXELS
 from crema.host.image_signatures import NAMES, accepted, optional_format, switched_off
 from crema.names import OptionalFormat
 from preprocessor.optional_headers import read_bmp, read_heif, read_tiff
 
 Format = Literal["jpeg", "png", "webp", "gif", OptionalFormat]
 
-MAX_PIXELS: Final = 50_000_000
-MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
 # A phone's photo has under 400 segments before its pixels, even one with 20 MiB of maker notes.
 MAX_JPEG_SEGMENTS: Final = 4096
 # Fill bytes and what broken editors leave between segments: more than this is not passed over.

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
-from crema.names import CHANNELS, Colour
-
-Fit = Literal["cover", "contain", "stretch"]
-Filter = Literal["bilinear", "bicubic", "lanczos", "nearest", "box", "hamming"]
+from crema.names import CHANNELS, Colour, Filter, Fit
 
 FITS: Final[tuple[Fit, ...]] = get_args(Fit)
 FILTERS: Final[tuple[Filter, ...]] = get_args(Filter)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from check.development import PYTHON_VARIABLE, development_python
 from check.failure import StepFailed
 from check.subject import Subject
+from crema.host.development import PYTHON_VARIABLE, development_python
 from crema.host.manifest import ManifestError
 from envs.builder import BuildError, build_environment, choose_profile
 from envs.interpreter import NoInterpreter

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from check.development import PYTHON_VARIABLE, development_python
 from check.failure import StepFailed
 from check.subject import Subject
+from crema.host.development import PYTHON_VARIABLE, development_python
 from envs.clash import project_name
 from envs.lock_file import BASE_REQUIREMENTS, LockFile, LockRefused, found_locks, wishes
 

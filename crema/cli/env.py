@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from crema.cli.package_argument import default_cluster
 from crema.cli.table import aligned
 
 if TYPE_CHECKING:
     from crema.host.packages import Packages
     from envs.store import Built
 
-_DEFAULT_CLUSTER: Final = Path("cluster.yaml")
 _DEFAULT_PACKAGES: Final = Path("model_packages")
 
 _cluster_option = click.option(
@@ -136,8 +136,8 @@ def _packages(cluster: Path | None) -> Packages:
     from crema.host.packages import find_packages
 
     try:
-        if cluster is not None or _DEFAULT_CLUSTER.is_file():
-            return find_packages(load_cluster(cluster or _DEFAULT_CLUSTER).packages_dir)
+        if (file := cluster or default_cluster()) is not None:
+            return find_packages(load_cluster(file).packages_dir)
         return find_packages(_DEFAULT_PACKAGES)
     except ConfigError as error:
         raise click.ClickException(str(error)) from None

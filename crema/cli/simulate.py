@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from crema.cli.needs_local import needs_local
+from crema.cli.package_argument import default_cluster
 from crema.cli.table import aligned
 
 if TYPE_CHECKING:
     from loadtest.simulator.result import Result
 
-_DEFAULT_CLUSTER: Final = Path("cluster.yaml")
 _STDOUT: Final = Path("-")
 
 
@@ -85,11 +85,12 @@ def simulate(
 
 def _curves_of(cluster: Path | None) -> Path | None:
     """The folder of stored curves, None where there is no cluster file."""
-    if cluster is None and not _DEFAULT_CLUSTER.is_file():
+    file = cluster or default_cluster()
+    if file is None:
         return None
     from deploy.running_cluster import state_folder_of
 
-    return state_folder_of(cluster or _DEFAULT_CLUSTER) / "curves"
+    return state_folder_of(file) / "curves"
 
 
 def _lines(result: Result) -> list[str]:

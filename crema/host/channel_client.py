@@ -19,7 +19,8 @@ from crema.names import Role
 CONNECT_TIMEOUT_S: Final = 0.5
 RECONNECT_FIRST_S: Final = 0.05
 RECONNECT_MOST_S: Final = 2.0
-# A peer whose machine does not acknowledge what was sent for this long is gone, whatever the connection says.
+# A peer whose machine does not acknowledge what was sent for this long is gone, whatever the connection says; and whoever
+# sends requests has to know of an idle one sooner than `Channel` finds out by itself: within 11 s.
 UNACKNOWLEDGED_MS: Final = 5000
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
 

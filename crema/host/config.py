@@ -127,7 +127,6 @@ class ClusterConfig(Strict):
     releases: ReleasesConfig = Field(default_factory=ReleasesConfig)
     """How new versions come in while the cluster runs."""
 
-    _source: YamlSource | None = PrivateAttr(default=None)
     _path: Path = PrivateAttr(default=Path())
 
     @property
@@ -213,12 +212,15 @@ def load_cluster(path: Path) -> ClusterConfig:
     also += wrong_keys
     context = Reading(is_insecure=data.get("insecure") is True, has_keys=has_keys)
     config = read_model(source, ClusterConfig, _HINTS, context=context, raise_as=ConfigError, also=also)
-    config._path, config._source = path, source
+    config._path = path
     return config
 
 
 def packages_dir_of(path: Path) -> Path:
-    """The packages folder (absolute) of a `cluster.yaml`, whatever else is wrong with it. Raises ConfigError when it cannot be told."""
+    """The packages folder (absolute) of a `cluster.yaml`, whatever else is wrong with it.
+
+    Raises ConfigError when it cannot be told.
+    """
     path = Path(path).absolute()
     source = YamlSource.read(path)
     data = source.data if isinstance(source.data, dict) else {}

@@ -5,7 +5,6 @@ These classes say what a file means; `config` reads it and holds it against the 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -21,6 +20,7 @@ from pydantic import (
 )
 
 from crema.host.image_signatures import cannot_be_read
+from crema.host.loopback import is_loopback
 from crema.host.manifest_parts import AsTuple
 from crema.host.mistakes import Strict, refuse
 from crema.names import OptionalFormat
@@ -54,12 +54,7 @@ class Address(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         """Whether only programs on this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
 
 def parse_address(written: object) -> Address:

@@ -28,8 +28,6 @@ FORMAT: Final = 1
 PREFIX: Final = "crema_"
 # Of one name at once: the one in use and the one that replaces it.
 MAX_ACTIVE: Final = 2
-MAX_RATE_PER_S: Final = 1_000_000.0
-MAX_CONCURRENCY: Final = 100_000
 
 # What an unknown id is compared with, so that it takes as long as a wrong secret.
 _NOBODY: Final = bytes(32)

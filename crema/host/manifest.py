@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
+from crema import wire
 from crema.host.manifest_parts import (
-    MAX_TENSOR_BYTES,
     AsTuple,
     Batching,
     Example,
@@ -129,11 +129,6 @@ class Manifest(Strict):
         return self._package_dir
 
     @property
-    def python_requirement(self) -> PythonRequirement:
-        """`python`, parsed."""
-        return PythonRequirement.parse(self.python)
-
-    @property
     def digest(self) -> str:
         """sha256 (hex) over all files of the package as they are now; reads them all."""
         return package_digest(self._package_dir)
@@ -236,8 +231,8 @@ class Manifest(Strict):
     @classmethod
     def _batch_fits_a_frame(cls, batching: Batching, info: ValidationInfo) -> Batching:
         spec = info.data.get("input")
-        if spec is not None and batching.max_size * spec.item_bytes > MAX_TENSOR_BYTES:
-            most = max(1, MAX_TENSOR_BYTES // spec.item_bytes)
+        if spec is not None and batching.max_size * spec.item_bytes > wire.MAX_PAYLOAD_BYTES:
+            most = wire.MAX_PAYLOAD_BYTES // spec.item_bytes
             what = f"a batch travels in one frame of at most 64 MiB, which is {most} items of this input"
             raise refuse(what, at="max_size", hint=f"max_size: {most}", got=str(batching.max_size))
         return batching

@@ -6,7 +6,6 @@ the validators which folder the manifest describes.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,18 +27,11 @@ from pydantic import (
 )
 from pydantic import Strict as StrictMode
 
+from crema import wire
 from crema.host.mistakes import REFUSED, TAG, Strict, did_you_mean, refuse
 from crema.host.package_paths import PathRefused, inside, package_files
-from crema.names import CHANNELS, Colour
+from crema.names import CHANNELS, Colour, Filter, Fit
 
-# One frame of the channel carries at most this, and a batch travels to the worker in one frame.
-MAX_TENSOR_BYTES: Final = 64 << 20
-
-DTYPE_BYTES: Final = {
-    "bool": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8,
-    "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8,
-    "float16": 2, "float32": 4, "float64": 8,
-}  # fmt: skip
 _PARAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _WEIGHT_SUFFIXES: Final = (".safetensors", ".onnx", ".onnx.data", ".onnx_data")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -105,9 +97,9 @@ class ImageInput(Strict):
         tuple[Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=4096)]], AsTuple
     ]
     """[width, height] in pixels."""
-    fit: Literal["cover", "contain", "stretch"] = "cover"
+    fit: Fit = "cover"
     """cover: fills the size and crops what is over; contain: fits inside and pads; stretch: ignores the proportions."""
-    filter: Literal["bilinear", "bicubic", "lanczos", "nearest", "box", "hamming"] = "bilinear"
+    filter: Filter = "bilinear"
     """The resize's filter: part of the model's contract, because answers change with it."""
     colour: Colour = "rgb"
     """rgb: three channels; gray: one, luma."""
@@ -134,17 +126,16 @@ class TensorInput(Strict):
         "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"
     ]  # fmt: skip
 
-    @field_validator("shape")
-    @classmethod
-    def _fits_a_frame(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
-        if math.prod(shape) > MAX_TENSOR_BYTES:
-            raise refuse("must describe a tensor of at most 64 MiB", got=str(list(shape)))
-        return shape
+    @model_validator(mode="after")
+    def _fits_a_frame(self) -> TensorInput:
+        if self.item_bytes > wire.MAX_PAYLOAD_BYTES:
+            raise refuse("must describe a tensor of at most 64 MiB", at="shape", got=str(list(self.shape)))
+        return self
 
     @property
     def item_bytes(self) -> int:
         """Bytes of one item's tensor."""
-        return math.prod(self.shape) * DTYPE_BYTES[self.dtype]
+        return wire.tensor_bytes(self.shape, self.dtype)
 
 
 InputSpec = Annotated[

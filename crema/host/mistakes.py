@@ -55,7 +55,8 @@ def read_model(
 ) -> Model:
     """Validates `source.data` as `model`, or raises `raise_as(all mistakes, in the order of the file)`.
 
-    `also` are mistakes that were found by other means. `hints` gives the `try:` line per dotted path, with `*` for any key and `[]` for any index (`models.*.default`).
+    `also` are mistakes that were found by other means. `hints` gives the `try:` line per dotted path, with `*` for any key
+    and `[]` for any index (`models.*.default`).
     """
     mistakes = [*source.mistakes, *also]
     if source.is_broken:

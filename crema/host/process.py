@@ -20,6 +20,11 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_TOP_PAD: Final = -2
 _M_MMAP_THRESHOLD: Final = -3
 
+# Memory of photo size stays within these when it is freed; a minion's worker is told them by its environment.
+MMAP_THRESHOLD_BYTES: Final = 32 * 1024 * 1024
+TRIM_THRESHOLD_BYTES: Final = 256 * 1024 * 1024
+TOP_PAD_BYTES: Final = 16 * 1024 * 1024
+
 
 def raise_malloc_thresholds() -> None:
     """Keep freed memory of photo size instead of giving it back and faulting it in again.
@@ -29,9 +34,9 @@ def raise_malloc_thresholds() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
-        mallopt(_M_TRIM_THRESHOLD, 256 * 1024 * 1024)
-        mallopt(_M_TOP_PAD, 16 * 1024 * 1024)
+        mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
+        mallopt(_M_TOP_PAD, TOP_PAD_BYTES)
 
 
 def forbid_core_dumps() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ipaddress
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ import uvloop
 
 from crema.host.image_signatures import image_formats
 from crema.host.logs import configure_logs
+from crema.host.loopback import is_loopback
 from crema.host.process import (
     die_with_parent,
     forbid_core_dumps,
@@ -117,16 +117,6 @@ def check_listeners(
                 f"refusing to listen on {host}:{port}: beyond loopback anyone who reaches it may call the models\n"
                 f"  try: {how}, listen on 127.0.0.1, or pass --insecure"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can reach a listener on `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def announce(args: argparse.Namespace, ports: dict[str, int]) -> None:

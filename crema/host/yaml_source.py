@@ -154,11 +154,8 @@ class YamlSource:
                 else "check the indentation, and the quotes around text with : # { or ["
             )
             return cls._broken(file, line, column, what, hint)
-        except (
-            yaml.YAMLError,
-            RecursionError,
-            ValueError,
-        ) as error:  # ValueError: a number of thousands of digits
+        # a ValueError is a number of thousands of digits
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
             what = (
                 "nested too deeply"
                 if isinstance(error, RecursionError)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from check.report import Report, find_report
+from crema.host.check_reports import has_passed
+from crema.host.package_paths import package_digest
 from tests.check.package_maker import MANIFEST, MODEL, RAMP, write_package
 from tests.cluster.toy_packages import write_package as write_photo_package
 from tests.cluster.toy_packages import write_photo
@@ -55,7 +56,7 @@ def test_a_sound_package_gets_its_verdict_and_a_line_for_each_step(site: Path) -
     first, *rest = lines(done.stdout)
     assert (done.returncode, first[:2]) == (0, ["PASSED", "bright@1.0"])
     assert [line[:2] for line in rest] == [["OK", step] for step in STEPS]
-    assert find_report(site / "model_packages" / "bright" / "1.0", state=site / ".crema") is not None
+    assert has_passed(package_digest(site / "model_packages" / "bright" / "1.0"), site / ".crema")
 
 
 def test_a_refused_package_says_why_first_and_skips_what_makes_no_sense(site: Path) -> None:
@@ -70,10 +71,11 @@ def test_a_refused_package_says_why_first_and_skips_what_makes_no_sense(site: Pa
 
 def test_json_prints_the_report_and_nothing_else(site: Path) -> None:
     done = crema(site, "check", "model_packages/bright/1.0", "--json")
-    report = Report.of(json.loads(done.stdout))
-    assert report.passed
-    assert [step.name for step in report.steps] == STEPS
-    assert report.digest == find_report(site / "model_packages" / "bright" / "1.0").digest  # type: ignore[union-attr]
+    report = json.loads(done.stdout)
+    assert report["passed"]
+    assert [step["name"] for step in report["steps"]] == STEPS
+    assert report["digest"] == package_digest(site / "model_packages" / "bright" / "1.0")
+    assert has_passed(report["digest"])
 
 
 @pytest.mark.parametrize("verb", [["check"], ["try"], ["diff", "bright"]])

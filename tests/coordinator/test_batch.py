@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from coordinator.api_v1 import BATCH_WIDTH
-from coordinator.media import MAX_IMAGE_BYTES
+from crema.host.image_limits import MAX_IMAGE_BYTES
 from tests.coordinator.conftest import TAGS, Cluster
 from tests.coordinator.stub_tiers import JPEG, error
 from tests.coordinator.test_form import form, part

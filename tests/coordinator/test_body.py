@@ -13,7 +13,7 @@ import pytest
 
 from coordinator import body as body_module
 from coordinator.body import MAX_BATCH_BYTES, MAX_ENVELOPE_BYTES
-from coordinator.media import MAX_IMAGE_BYTES
+from crema.host.image_limits import MAX_IMAGE_BYTES
 from tests.coordinator.conftest import Cluster
 from tests.coordinator.stub_tiers import JPEG
 from tests.coordinator.test_form import form, part

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from coordinator.call import MAX_IMAGES, Call, read_batch, read_call
 from coordinator.image_url import ImageUrl
-from coordinator.media import MAX_IMAGE_BYTES, Way
+from coordinator.media import Way
 from coordinator.options import Entry
 from coordinator.violations import Violations
 from crema.errors import CremaError
+from crema.host.image_limits import MAX_IMAGE_BYTES
 from tests.coordinator.test_form import form, part
 
 JPEG = b"\xff\xd8\xff\xe0 some pixels"

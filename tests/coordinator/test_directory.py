@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from coordinator.directory import Directory
 from coordinator.discovery import Discovery, look_up
@@ -214,6 +215,20 @@ async def test_a_lookup_that_fails_leaves_the_replicas_in_force(named: Named) ->
     named.names.addresses = None
     await named.directory.refresh_names()
     assert named.replicas == {named.minions[0].address}
+
+
+async def test_a_name_that_fails_is_logged_once_until_it_is_found_again(named: Named) -> None:
+    write_routing(named.path, routed("dns://tags-3-1:7000"), [], [])
+    found, lost = [named.minions[0].address], None
+    with capture_logs() as logs:
+        for named.names.addresses in (lost, lost, found, lost, lost):
+            await named.directory.refresh()
+            await named.directory.refresh_names()
+    assert [each["event"] for each in logs if each["event"].startswith("name_")] == [
+        "name_not_resolved",
+        "name_resolved",
+        "name_not_resolved",
+    ]
 
 
 async def test_an_unchanged_name_is_no_new_routing(named: Named) -> None:

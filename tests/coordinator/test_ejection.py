@@ -144,9 +144,10 @@ def test_one_that_is_silent_about_all_for_half_a_second_is_ejected() -> None:
 def test_one_that_answers_others_meanwhile_is_not_silent() -> None:
     some = Some(2)
     for step in range(20):
-        some.silent(0, sent_at=step, now=step + 0.9)
-        some.answer(0, step + 0.95, 20.0)
-        some.silent(0, sent_at=step + 0.5, now=step + 0.99)
+        some.answer(0, step + 0.2, 20.0)
+        # two that were sent before that answer, and are still unanswered long after it
+        for sent_at in (step, step + 0.1):
+            some.silent(0, sent_at=sent_at, now=step + 0.9)
     assert some.ejected == []
 
 
@@ -178,6 +179,19 @@ def test_a_silent_trial_says_that_the_connection_is_to_be_made_anew() -> None:
     some.replicas[0].sent(5.1)
     assert some.silent(0, sent_at=5.1, now=5.4)
     assert some.replicas[0].ejected_until > 5.4
+
+
+def test_a_trial_is_not_silent_while_others_of_its_answers_come() -> None:
+    some = Some(2)
+    replica = some.replicas[0]
+    replica.sent(4.9)
+    replica.eject(5.0)
+    replica.sent(5.1)
+    # the answer to what was asked for before the ejection
+    some.ejection.answered(some.replicas, replica, 5.2, 4.9, 20.0, 1)
+    replica.answered(5.2, None)
+    assert not some.silent(0, sent_at=5.1, now=5.4)
+    assert replica.ejected_until == 5.0
 
 
 def test_a_trial_that_was_lost_ejects_again() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from coordinator.media import MAX_IMAGE_BYTES
+from crema.host.image_limits import MAX_IMAGE_BYTES
 from tests.coordinator.conftest import Cluster
 from tests.coordinator.stub_tiers import JPEG, error
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import msgpack
 import pytest
 
-from coordinator.media import MAX_IMAGE_BYTES, check_image, is_image, switch_on, way_in
+from coordinator.media import check_image, is_image, switch_on, way_in
 from crema.errors import CremaError
+from crema.host.image_limits import MAX_IMAGE_BYTES
 
 WEBP = b"RIFF\x10\x00\x00\x00WEBPVP8 "
 PNG = b"\x89PNG\r\n\x1a\n"

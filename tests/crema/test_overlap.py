@@ -18,19 +18,15 @@ from crema.loaded_model import LoadedModel
 from crema.overlap import Overlap
 from crema.worker import overlap_of
 from tests.crema.fake_torch import fake_torch
-from tests.crema.test_worker import Host, card, write_model
+from tests.crema.worker_host import Host, card, modules_forgotten, write_model
 
 MEET, SLOW, RAISE, DEVICE, MEMORY = 255, 254, 253, 250, 249
 
 
 @pytest.fixture(autouse=True)
 def _one_model_per_test() -> Iterator[None]:
-    """Every package calls its module `model`; what a test imported, an imagined torch first of all, does not stay."""
-    path = list(sys.path)
-    yield
-    sys.path[:] = path
-    for name in ("model", "torch"):
-        sys.modules.pop(name, None)
+    with modules_forgotten("model", "torch"):  # an imagined torch first of all must not stay
+        yield
 
 
 @pytest.fixture

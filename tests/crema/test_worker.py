@@ -2,115 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import msgpack
 import numpy as np
 import pytest
 
 from crema import wire
 from crema.host.light_ring import make_light_ring
-from crema.host.manifest import load_manifest
-from crema.loaded_model import LoadedModel, read_examples
-from crema.shared_pixels import SharedPixels
 from crema.worker import Link, Worker
-
-TOYS = Path(__file__).parent.parent / "models"
+from tests.crema.worker_host import Host, hosts_closed, modules_forgotten, start
 
 
 @pytest.fixture(autouse=True)
 def _one_model_per_test() -> Iterator[None]:
-    """Every package calls its module `model`; what a test imported does not stay."""
-    path = list(sys.path)
-    yield
-    sys.path[:] = path
-    sys.modules.pop("model", None)
-
-
-class Host:
-    """The host's end of a worker that runs in a thread."""
-
-    def __init__(self, toy: str = "echo", *, shared: SharedPixels | None = None, **more: Any) -> None:
-        ours, theirs = socket.socketpair()
-        ours.settimeout(20)
-        self.link = Link(ours)
-        self.socket = ours
-        self.worker = Worker(Link(theirs), shared)
-        self.thread = threading.Thread(target=self._serve, args=(theirs,))
-        self.thread.start()
-        assert self.link.read_header() == (wire.hello("worker"), 0)
-        self.link.send(wire.hello("minion"))
-        package = TOYS / toy / "1.0"
-        header = {"v": 1, "kind": "load", "id": 0, "package": str(package), "device": "cpu", **more}
-        self.link.send(header, msgpack.packb(load_manifest(package).card()))
-        self.loaded = self.answer()[0]
-
-    def _serve(self, theirs: socket.socket) -> None:
-        try:
-            self.worker.serve()
-        except (EOFError, wire.WireError):
-            pass
-        finally:
-            theirs.close()
-
-    def answer(self) -> tuple[dict[str, Any], list[Any]]:
-        """The next answer and its outcomes."""
-        header, size = self.link.read_header()
-        payload = bytearray(size)
-        self.link.read_into(memoryview(payload))
-        outcomes, end = [], 0
-        for each in header.get("sizes", []):
-            outcomes.append(msgpack.unpackb(payload[end : end + each]))
-            end += each
-        return header, outcomes
-
-    def run(self, *first_bytes: int, params: Any = None) -> tuple[dict[str, Any], list[Any]]:
-        """A batch of items that begin with these bytes."""
-        self.send(*first_bytes, params=params)
-        return self.answer()
-
-    def send(self, *first_bytes: int, params: Any = None, batch: int = 1, **more: Any) -> None:
-        """Only hand it over."""
-        if params is not None:
-            self.link.send({"v": 1, "kind": "params", "id": batch}, msgpack.packb(params))
-        pixels = b"".join(bytes([first]) + bytes(127) for first in first_bytes)
-        self.link.send({"v": 1, "kind": "run", "id": batch, "n": len(first_bytes), **more}, pixels)
-
-    def run_at(self, at: Any, *first_bytes: int, n: int | None = None, **more: Any) -> None:
-        """Hand over a batch of which only the items that begin with these bytes come with the frame."""
-        pixels = b"".join(bytes([first]) + bytes(127) for first in first_bytes)
-        n = len(at) if n is None else n
-        self.link.send({"v": 1, "kind": "run", "id": 1, "n": n, "at": at, **more}, pixels)
-
-    def skip(self, batch: int, *indexes: int) -> None:
-        self.link.send({"v": 1, "kind": "skip", "id": batch, "items": list(indexes)})
-
-    def close(self) -> None:
-        self.socket.close()
-        self.thread.join(20)
-        assert not self.thread.is_alive()
+    with modules_forgotten("model"):
+        yield
 
 
 @pytest.fixture
 def hosts() -> Iterator[list[Host]]:
-    started: list[Host] = []
-    yield started
-    for host in started:
-        host.close()
-
-
-def start(hosts: list[Host], toy: str = "echo", **more: Any) -> Host:
-    host = Host(toy, **more)
-    hosts.append(host)
-    return host
+    with hosts_closed() as started:
+        yield started
 
 
 def test_a_loaded_model_reports_what_batches_of_one_and_of_the_largest_size_took(hosts: list[Host]) -> None:
@@ -227,81 +144,6 @@ def test_a_peer_that_is_no_host_is_not_served() -> None:
         assert Worker(Link(theirs)).serve() == 2
 
 
-def test_warm_up_takes_single_and_stacked_examples(tmp_path: Path) -> None:
-    np.savez(tmp_path / "warm.npz", one=np.ones(4, np.uint8), three=np.zeros((3, 4), np.uint8))
-    assert len(read_examples({"examples": []}, tmp_path, str(tmp_path / "warm.npz"), (4,))) == 4
-
-
-def test_warm_up_refuses_tensors_of_another_shape(tmp_path: Path) -> None:
-    np.savez(tmp_path / "warm.npz", np.ones(5, np.uint8))
-    with pytest.raises(ValueError, match=r"shape \[5\]; the model's input is \[4\]"):
-        read_examples({"examples": []}, tmp_path, str(tmp_path / "warm.npz"), (4,))
-
-
-def write_model(folder: Path, predict: str, *, load: str = "pass") -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "model.py").write_text(
-        f"class Toy:\n    def load(self, ctx):\n        {load}\n    def predict(self, batch, params):\n        {predict}\n"
-    )
-    return folder
-
-
-def card(**more: Any) -> dict[str, Any]:
-    return {
-        "entrypoint": "model:Toy",
-        "input": {"kind": "tensor", "shape": [4], "dtype": "uint8"},
-        "output": {"type": "json", "schema": True},
-        "params": {},
-        "batching": {"max_size": 4},
-        "examples": [],
-        **more,
-    }
-
-
-def test_a_model_that_raises_for_every_batch_does_not_load(tmp_path: Path) -> None:
-    model = LoadedModel(card(), write_model(tmp_path / "p", "raise RuntimeError('broken')"), "cpu")
-    with pytest.raises(RuntimeError, match="broken"):
-        model.warm_up([])
-
-
-def test_a_model_that_refuses_only_zeros_loads(tmp_path: Path) -> None:
-    predict = "assert batch.any(); return [0] * len(batch)"
-    model = LoadedModel(card(), write_model(tmp_path / "p", predict), "cpu")
-    assert [n for n, _ in model.warm_up([np.ones(4, np.uint8)])] == [1]
-
-
-def test_items_that_err_in_the_warm_up_do_not_matter(tmp_path: Path) -> None:
-    model = LoadedModel(card(), write_model(tmp_path / "p", "return [ValueError('no')] * len(batch)"), "cpu")
-    assert [n for n, _ in model.warm_up([])] == [1, 4]
-
-
-def test_a_boolean_tensor_holds_only_truth(tmp_path: Path) -> None:
-    spec = {"kind": "tensor", "shape": [4], "dtype": "bool"}
-    package = write_model(tmp_path / "p", "return [int(item.view('u1').sum()) for item in batch]")
-    model = LoadedModel(card(input=spec), package, "cpu")
-    model.arrays[0].pixels[:4] = bytes([0, 1, 2, 255])
-    assert [msgpack.unpackb(each) for each in model.run(1, None)] == [{"ok": 3}]
-
-
-@pytest.mark.parametrize(
-    ("written", "error"),
-    [("../other", ValueError), ("/etc/hostname", ValueError), ("leads_out", ValueError), ("nowhere", FileNotFoundError)],
-)  # fmt: skip
-def test_a_model_reads_only_files_of_its_own_package(
-    tmp_path: Path, written: str, error: type[Exception]
-) -> None:
-    package = write_model(tmp_path / "p", "return []", load=f"ctx.path({written!r})")
-    (tmp_path / "other").write_text("x")
-    (package / "leads_out").symlink_to(tmp_path / "other")
-    with pytest.raises(error):
-        LoadedModel(card(), package, "cpu")
-
-
-def test_the_entrypoint_must_be_in_the_module(tmp_path: Path) -> None:
-    with pytest.raises(AttributeError, match="the module model has no Nothing"):
-        LoadedModel(card(entrypoint="model:Nothing"), write_model(tmp_path / "p", "return []"), "cpu")
-
-
 def test_a_worker_sees_nothing_of_crema_but_the_light_ring(tmp_path: Path) -> None:
     """In a bare interpreter whose path is the light ring's folder, as every worker has it."""
     ring = make_light_ring(tmp_path / "ring")
@@ -311,67 +153,6 @@ def test_a_worker_sees_nothing_of_crema_but_the_light_ring(tmp_path: Path) -> No
         env={"PYTHONPATH": str(ring)}, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     assert found.stdout.strip() == "[None, None, None]"
-
-
-# -- a batch that lay there while another ran --------------------------------------------------------------------------
-
-SLOW, GUILTY = 248, 255
-"""What makes the chaos toy take 0.3 s, time enough to send what comes next, and what makes it raise."""
-
-
-def test_an_item_whose_deadline_passed_while_its_batch_lay_there_does_not_run(hosts: list[Host]) -> None:
-    host = start(hosts, "chaos")
-    host.send(SLOW)
-    soon = time.monotonic() + 0.1
-    host.send(1, 2, 3, batch=2, until=[None, soon, soon + 60])
-    host.answer()
-    header, outcomes = host.answer()
-    assert header["skipped"] == [1]
-    assert outcomes == [{"ok": 1}, {"ok": 3}]
-
-
-def test_a_batch_of_which_nothing_is_left_does_not_run(hosts: list[Host]) -> None:
-    host = start(hosts, "chaos")
-    past = time.monotonic() - 1
-    host.send(SLOW, SLOW, until=[past, past])
-    header, outcomes = host.answer()
-    assert (header["skipped"], outcomes) == ([0, 1], [])
-    assert header["seconds"] < 0.3
-
-
-def test_items_whose_callers_left_while_their_batch_lay_there_do_not_run(hosts: list[Host]) -> None:
-    host = start(hosts, "chaos")
-    host.send(SLOW)
-    host.send(1, 2, 3, batch=2, until=[None] * 3)
-    host.skip(2, 0)
-    host.skip(2, 2)
-    host.send(4, batch=3, until=[None])
-    host.answer()
-    header, outcomes = host.answer()
-    assert (header["skipped"], outcomes) == ([0, 2], [{"ok": 2}])
-    assert host.answer()[1] == [{"ok": 4}]
-
-
-def test_params_stay_with_their_items_when_others_are_left_out(hosts: list[Host]) -> None:
-    host = start(hosts, "parrot")
-    host.send(1, 2, 3, params=[{"words": 1}, {"words": 2}, {"words": 3}], until=[0.0, None, None])
-    words = [outcome["ok"]["params"]["words"] for outcome in host.answer()[1]]
-    assert words == [2, 3]
-
-
-def test_a_skip_that_comes_too_late_changes_nothing(hosts: list[Host]) -> None:
-    host = start(hosts)
-    host.run(1)
-    host.skip(1, 0)
-    assert host.run(2)[1] == [{"ok": 2}]
-
-
-def test_a_batch_that_raises_says_which_items_were_not_in_it(hosts: list[Host]) -> None:
-    host = start(hosts, "chaos")
-    host.send(7, GUILTY, until=[0.0, None])
-    header, _ = host.answer()
-    assert header["skipped"] == [0]
-    assert "told to raise" in header["error"]["message"]
 
 
 # -- the link ----------------------------------------------------------------------------------------------------------
@@ -392,8 +173,8 @@ def test_frames_come_out_whole_however_many_arrive_at_once(cut: int) -> None:
     )
 
     def send() -> None:
-        for start in range(0, len(data), cut):
-            ours.sendall(data[start : start + cut])
+        for at in range(0, len(data), cut):
+            ours.sendall(data[at : at + cut])
         ours.close()
 
     sender = threading.Thread(target=send)
@@ -409,74 +190,3 @@ def test_frames_come_out_whole_however_many_arrive_at_once(cut: int) -> None:
         link.read_header()
     sender.join(20)
     theirs.close()
-
-
-# -- pixels in memory that is shared with the host ---------------------------------------------------------------------
-
-
-@pytest.fixture
-def shared() -> Iterator[SharedPixels]:
-    """Four items of 128 bytes, at 0, 128, 256, 384, which begin with 10, 11, 12, 13."""
-    descriptor = os.memfd_create("pixels")
-    os.write(descriptor, b"".join(bytes([10 + item]) + bytes(127) for item in range(4)))
-    yield SharedPixels(descriptor)
-
-
-def test_items_are_taken_from_the_shared_memory_and_from_the_frame_in_their_order(
-    hosts: list[Host], shared: SharedPixels
-) -> None:
-    host = start(hosts, shared=shared)
-    host.run_at([384, None, 0, None, 128], 7, 8)
-    assert host.answer()[1] == [{"ok": 13}, {"ok": 7}, {"ok": 10}, {"ok": 8}, {"ok": 11}]
-    host.run_at([256])
-    assert host.answer()[1] == [{"ok": 12}], "and a batch without a byte in the frame"
-    assert host.run(5)[1] == [{"ok": 5}], "and one that is all in the frame"
-
-
-def test_items_from_the_shared_memory_may_be_left_out_too(hosts: list[Host], shared: SharedPixels) -> None:
-    host = start(hosts, shared=shared)
-    host.run_at([0, 128, 256], until=[None, 0.0, None])
-    header, outcomes = host.answer()
-    assert header["skipped"] == [1]
-    assert outcomes == [{"ok": 10}, {"ok": 12}]
-
-
-@pytest.mark.parametrize(
-    ("at", "sent"),
-    [
-        ([385], 0),
-        ([-1], 0),
-        ([2**63], 0),
-        ([1.0], 0),
-        (["0"], 0),
-        ([True], 0),
-        ([0, 0], 1),
-        ([None], 0),
-        ({}, 0),
-        (0, 0),
-    ],
-)
-def test_a_place_outside_the_shared_memory_ends_the_worker(
-    hosts: list[Host], shared: SharedPixels, at: Any, sent: int
-) -> None:
-    host = start(hosts, shared=shared)
-    host.run_at(at, *range(sent), n=len(at) if type(at) is list else 1)
-    with pytest.raises(EOFError):
-        host.answer()
-
-
-def test_a_worker_without_shared_memory_takes_no_places(hosts: list[Host]) -> None:
-    host = start(hosts)
-    host.run_at([0])
-    with pytest.raises(EOFError):
-        host.answer()
-
-
-def test_what_the_worker_shares_with_the_host_it_can_not_change_or_hand_on() -> None:
-    descriptor = os.memfd_create("pixels")
-    os.write(descriptor, bytes(16))
-    shared = SharedPixels(descriptor)
-    with pytest.raises(OSError):
-        os.fstat(descriptor)
-    with pytest.raises(TypeError):
-        shared._memory[0] = 1

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from crema.cli.main import run
+from crema.host.development import PYTHON_VARIABLE
 from deploy.doctor import Finding, examine
-from deploy.environments import PYTHON_VARIABLE
 from tests.deploy.toy_cluster import resolved, write_package
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from crema.host.config import ResolvedVersion
+from crema.host.development import PYTHON_VARIABLE
 from deploy import environments
 from deploy.environments import (
-    PYTHON_VARIABLE,
     BuiltEnvironments,
     Chosen,
     EnvironmentFailed,

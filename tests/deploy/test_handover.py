@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.environments import PYTHON_VARIABLE
+from crema.host.development import PYTHON_VARIABLE
 from deploy.handover import NICENESS, Handover, Handovers
 
 DIGEST = "d" * 64

@@ -288,45 +288,6 @@ async def test_an_answer_to_another_batch_is_ignored(rig: Rig) -> None:
     assert request.key not in rig.answers
 
 
-async def test_draining_refuses_what_is_new_and_finishes_what_was_admitted(rig: Rig) -> None:
-    rig.ready()
-    request = rig.asked(6)
-    await turn()
-    draining = asyncio.get_running_loop().create_task(rig.dispatcher.drain())
-    await turn()
-    error = rig.ask()
-    assert isinstance(error, CremaError)
-    assert error.code == "not_ready"
-    assert rig.value("refused_total", reason="draining", lane="interactive") == 1
-    rig.finish()
-    rig.finish()
-    await asyncio.wait_for(draining, 5)
-    assert len(rig.answers[request.key][0]) == 6
-    assert rig.life.state is State.DRAINING
-
-
-async def test_draining_without_a_worker_keeps_nobody_waiting(rig: Rig) -> None:
-    rig.ready()
-    rig.asked(4)
-    await turn()
-    waiting = rig.asked(remaining_ms=5000)
-    rig.lose()
-    await asyncio.wait_for(rig.dispatcher.drain(), 5)
-    assert rig.answers[waiting.key][0][0]["error"]["code"] == "not_ready"
-
-
-async def test_what_is_left_at_the_end_of_a_drain_is_sent_back(rig: Rig) -> None:
-    rig.ready()
-    running = rig.asked(4)
-    await turn()
-    waiting = rig.asked(2)
-    rig.dispatcher.give_up()
-    for request in (running, waiting):
-        error = rig.answers[request.key][0][0]["error"]
-        assert (error["code"], error["retryable"]) == ("not_ready", True)
-    assert rig.gate.pending == 0
-
-
 async def test_what_a_batch_cost_is_learned(rig: Rig) -> None:
     rig.ready()
     rig.asked(4)
@@ -334,24 +295,6 @@ async def test_what_a_batch_cost_is_learned(rig: Rig) -> None:
     rig.finish(after_s=0.25)
     assert rig.curve.predict(4) == pytest.approx(0.25)
     assert rig.served == 1
-
-
-async def test_the_metrics_tell_what_happened(rig: Rig) -> None:
-    rig.ready()
-    rig.asked(3)
-    await turn()
-    rig.now += 0.1
-    rig.finish(after_s=0.1)
-    rig.dispatcher.refresh()
-    assert rig.value("requests_total", code="200") == 1
-    assert rig.value("batch_size_sum") == 3
-    assert rig.value("batch_seconds_sum") == pytest.approx(0.2)
-    assert rig.value("request_seconds_sum") == pytest.approx(0.2)
-    assert rig.value("places") == PLACES
-    assert rig.value("pending") == 0
-    assert rig.value("ready") == 1
-    assert rig.value("busy_ratio") == 1.0
-    assert rig.value("model_load_seconds_sum") == 0.5
 
 
 async def test_an_infinite_wait_is_never_promised(rig: Rig) -> None:
@@ -368,44 +311,3 @@ async def test_beside_interactive_requests_bulk_does_not_fill_a_batch_that_would
         rig.asked(lane=lane)
     await turn()
     assert [len(pixels) for _, pixels, _ in rig.worker.batches] == [rig.curve.bulk_limit] == [3]
-
-
-async def test_items_are_counted_by_lane_and_by_what_the_gate_decided(rig: Rig) -> None:
-    rig.ready()
-    rig.asked(3)
-    rig.asked(1, lane="bulk")
-    assert isinstance(rig.ask(PLACES), CremaError)
-    counted = {
-        (lane, decision): rig.value("items_total", lane=lane, decision=decision)
-        for lane, decision in (("interactive", "accepted"), ("bulk", "accepted"), ("interactive", "full"))
-    }
-    assert counted == {
-        ("interactive", "accepted"): 3,
-        ("bulk", "accepted"): 1,
-        ("interactive", "full"): PLACES,
-    }
-
-
-async def test_asking_whether_there_is_room_counts_no_item(rig: Rig) -> None:
-    rig.ready()
-    assert rig.dispatcher.refusal(rig.now, 1, "interactive", 1.0, is_probe=True) is None
-    assert rig.value("items_total", lane="interactive", decision="accepted") == 0
-
-
-async def test_a_minion_of_small_batches_is_busy_and_hardly_loaded(rig: Rig) -> None:
-    rig.ready(curve=((1, 0.1), (4, 0.1)))
-    for _ in range(40):
-        rig.asked()
-        await turn()
-        rig.finish(0.1)
-    rig.dispatcher.refresh()
-    assert rig.value("busy_ratio") > 0.9
-    assert rig.value("load_ratio") < 0.3
-
-
-async def test_starting_is_shown_until_the_model_is_loaded(rig: Rig) -> None:
-    rig.dispatcher.refresh()
-    assert (rig.value("starting"), rig.value("ready")) == (1, 0)
-    rig.ready()
-    rig.dispatcher.refresh()
-    assert (rig.value("starting"), rig.value("ready")) == (0, 1)

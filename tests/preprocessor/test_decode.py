@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crema.errors import CremaError
+from crema.names import Filter, Fit
 from preprocessor.colour import Profiles
 from preprocessor.decode import Decoded, ImageInfo, decode
-from preprocessor.spec import FILTERS, Filter, Fit, Spec
+from preprocessor.spec import FILTERS, Spec
 from preprocessor.transforms import plan
 from tests.preprocessor import image_files as f
 from tests.preprocessor.crafted_cases import CRAFTED

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from crema.errors import CremaError
-from preprocessor.header import MAX_IMAGE_BYTES, MAX_PIXELS, ImageHeader, check_bytes, read_header
+from crema.host.image_limits import MAX_IMAGE_BYTES, MAX_PIXELS
+from preprocessor.header import ImageHeader, check_bytes, read_header
 from tests.preprocessor import image_files as f
 
 

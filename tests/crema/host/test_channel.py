@@ -1,12 +1,10 @@
-"""crema/host/channel.py: whole frames out of any cut of the stream, limits, hello, and real connections."""
+"""crema/host/channel.py: whole frames out of any cut of the stream, limits, hello."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import resource
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,86 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crema import wire
-from crema.host.channel import Buffer, Channel, ChannelLost
-from crema.host.channel_client import ChannelClient
-from crema.host.channel_server import ChannelServer
-from crema.names import Role
+from crema.host.channel import MAX_UNSENT_BYTES, Channel, ChannelLost
+from tests.crema.host.channel_ends import HELLO, FakeTransport, Recorder, feed, frame, infer, opened
 from tests.crema.wire_messages import MESSAGES
-
-HELLO = wire.encode_header(wire.hello("coordinator"))
-
-
-class FakeTransport(asyncio.Transport):
-    """Keeps what is written; knows whether it was closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-        self.is_closed = False
-
-    def write(self, data: Any) -> None:
-        self.written += data
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        self.is_closed = True
-
-    def abort(self) -> None:
-        self.is_closed = True
-
-
-class Recorder:
-    """A receiver that keeps every frame; `keep` decides about payloads."""
-
-    def __init__(self, keep: bool = True) -> None:
-        self.frames: list[tuple[dict[str, Any], bytes]] = []
-        self.headers: list[dict[str, Any]] = []
-        self.opened = 0
-        self.closed: list[Exception | None] = []
-        self.keep = keep
-
-    def channel_opened(self, channel: Channel) -> None:
-        self.opened += 1
-
-    def header_received(self, channel: Channel, header: dict[str, Any], payload_bytes: int) -> bool:
-        self.headers.append(header)
-        return self.keep
-
-    def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
-        self.frames.append((header, bytes(payload)))
-
-    def channel_closed(self, channel: Channel, error: Exception | None) -> None:
-        self.closed.append(error)
-
-
-def opened(
-    recorder: Recorder, token: str | None = None, roles: frozenset[Role] = frozenset({"coordinator"})
-) -> tuple[Channel, FakeTransport]:
-    channel, transport = Channel(recorder, "minion", roles, asks=token), FakeTransport()
-    channel.connection_made(transport)
-    return channel, transport
-
-
-def feed(channel: Channel, transport: FakeTransport, data: bytes, cut: int = 2**20) -> None:
-    """Hand `data` to the protocol as a transport would, at most `cut` bytes at a time."""
-    position = 0
-    while position < len(data) and not transport.is_closed:
-        buffer = channel.get_buffer(-1)
-        n = min(len(buffer), cut, len(data) - position)
-        assert n > 0, "a buffer without room"
-        buffer[:n] = data[position : position + n]
-        channel.buffer_updated(n)
-        position += n
-
-
-def frame(header: dict[str, Any], payload: bytes = b"") -> bytes:
-    return wire.encode_header(header, len(payload)) + payload
-
-
-def infer(frame_id: int, payload: bytes) -> bytes:
-    return frame({"v": 1, "kind": "infer", "id": frame_id}, payload)
 
 
 @settings(max_examples=60, deadline=None)
@@ -225,16 +146,6 @@ async def test_a_listener_does_not_tell_its_token_to_whoever_connects() -> None:
     channel.connection_lost(None)
 
 
-async def test_a_client_shows_the_token_that_the_listener_asks_for() -> None:
-    server = ChannelServer(Echo(), "minion", frozenset({"coordinator"}), token="sekret")
-    port = await server.start("127.0.0.1", 0)
-    client = ChannelClient(f"127.0.0.1:{port}", "coordinator", "minion", token="sekret")
-    client.start()
-    assert await client.wait_open(5)
-    await client.close()
-    await server.close()
-
-
 async def test_frames_sent_in_one_turn_of_the_loop_go_out_together_and_whole() -> None:
     recorder = Recorder()
     channel, transport = opened(recorder)
@@ -334,108 +245,17 @@ async def test_a_hundred_thousand_mutated_frames_neither_crash_nor_grow_memory()
     assert 0 < survived < 100_000
 
 
-class Echo(Recorder):
-    """A receiver that answers every frame with its own payload, except those it is told to swallow."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.channels: list[Channel] = []
-        self.swallow = False
-
-    def channel_opened(self, channel: Channel) -> None:
-        super().channel_opened(channel)
-        self.channels.append(channel)
-
-    def frame_received(self, channel: Channel, header: dict[str, Any], payload: Buffer) -> None:
-        super().frame_received(channel, header, payload)
-        if not self.swallow and header["kind"] == "infer":
-            channel.send({"v": 1, "kind": "answer", "id": header["id"], "status": 200}, payload)
-
-
-@asynccontextmanager
-async def connected() -> AsyncIterator[tuple[Echo, ChannelServer, ChannelClient]]:
-    echo = Echo()
-    server = ChannelServer(echo, "minion", frozenset({"coordinator"}))
-    port = await server.start("127.0.0.1", 0)
-    client = ChannelClient(f"127.0.0.1:{port}", "coordinator", "minion")
-    client.start()
-    assert await client.wait_open(5)
-    try:
-        yield echo, server, client
-    finally:
-        await client.close()
-        await server.close()
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-async def test_many_requests_in_flight_get_their_own_answers() -> None:
-    async with connected() as (_, _, client):
-        payloads = [bytes([n]) * (n * 1777) for n in range(100)]
-        answers = await asyncio.gather(*(client.call({"kind": "infer"}, payload) for payload in payloads))
-        assert [bytes(body) for _, body in answers] == payloads
-        assert client.outstanding == 0
-
-
-async def test_a_cancelled_caller_sends_a_cancel_frame_and_its_late_answer_is_dropped() -> None:
-    async with connected() as (echo, _, client):
-        echo.swallow = True
-        call = asyncio.ensure_future(client.call({"kind": "infer"}, b"x"))
-        await until(lambda: echo.frames)
-        call.cancel()
-        await until(lambda: echo.frames[-1][0]["kind"] == "cancel")
-        assert echo.frames[-1][0]["id"] == echo.frames[0][0]["id"]
-        echo.channels[0].send(
-            {"v": 1, "kind": "answer", "id": echo.frames[0][0]["id"], "status": 200}, b"late"
-        )
-        echo.swallow = False
-        assert bytes((await client.call({"kind": "infer"}, b"next"))[1]) == b"next"
-
-
-async def test_requests_in_flight_fail_when_the_connection_is_lost_and_it_heals() -> None:
-    async with connected() as (echo, _, client):
-        echo.swallow = True
-        call = asyncio.ensure_future(client.call({"kind": "infer"}, b"x"))
-        await until(lambda: echo.frames)
-        echo.channels[0].abort()
-        with pytest.raises(ChannelLost):
-            await call
-        echo.swallow = False
-        assert await client.wait_open(5)
-        assert bytes((await client.call({"kind": "infer"}, b"again"))[1]) == b"again"
-
-
-async def test_a_call_without_a_connection_fails_at_once() -> None:
-    client = ChannelClient("127.0.0.1:1", "coordinator", "minion")
-    with pytest.raises(ChannelLost):
-        await client.call({"kind": "infer"}, b"x")
-
-
-async def test_a_client_learns_why_it_was_refused() -> None:
-    server = ChannelServer(Echo(), "minion", frozenset({"preprocessor"}))
-    port = await server.start("127.0.0.1", 0)
-    client = ChannelClient(f"127.0.0.1:{port}", "coordinator", "minion")
-    client.start()
-    await until(lambda: client.last_error is not None)
-    assert "a coordinator may not connect here" in str(client.last_error)
-    await client.close()
-    await server.close()
-
-
-async def test_connections_beyond_the_cap_are_refused() -> None:
-    server = ChannelServer(Echo(), "minion", frozenset({"coordinator"}), max_connections=1)
-    port = await server.start("127.0.0.1", 0)
-    first = ChannelClient(f"127.0.0.1:{port}", "coordinator", "minion")
-    second = ChannelClient(f"127.0.0.1:{port}", "coordinator", "minion")
-    first.start()
-    assert await first.wait_open(5)
-    second.start()
-    await until(lambda: second.last_error is not None)
-    assert first.is_open
-    await first.close()
-    await second.close()
-    await server.close()
+async def test_a_peer_that_reads_nothing_holds_a_bounded_part_of_our_memory() -> None:
+    recorder = Recorder()
+    channel, transport = opened(recorder)
+    feed(channel, transport, HELLO)
+    transport.unsent = MAX_UNSENT_BYTES
+    channel.pause_writing()
+    channel.send({"v": 1, "kind": "answer", "id": 1})
+    assert not transport.is_closed
+    transport.unsent += 1
+    with pytest.raises(ChannelLost, match="does not read"):
+        channel.write(b"an answer")
+    assert transport.is_closed
+    channel.connection_lost(None)
+    assert [str(error) for error in recorder.closed] == ["the peer does not read"]
