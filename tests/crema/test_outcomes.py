@@ -151,3 +151,12 @@ def test_an_output_type_that_cannot_be_checked_is_refused_when_the_model_loads(
 def test_an_error_can_be_told_from_an_output_without_unpacking() -> None:
     assert is_error(error_outcome("model_failed", "x"))
     assert not is_error(OutcomePacker(ANY).pack({"error": 1}))
+
+
+def test_an_exception_that_cannot_say_what_it_is_fails_its_own_item_by_its_class() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no")
+
+    error = outcome("score", Mute())["error"]
+    assert (error["code"], error["message"]) == ("item_rejected", "Mute")
