@@ -138,6 +138,15 @@ async def test_several_coordinators_inherit_the_same_two_listening_sockets(site:
     assert first.endswith("--http 127.0.0.1:0")
 
 
+async def test_a_coordinator_that_follows_another_inherits_the_same_listening_sockets(site: Site) -> None:
+    await site.serving()
+    victim = site.pid("coordinator")
+    os.kill(victim, signal.SIGKILL)
+    await site.until(lambda: site.pid("coordinator") not in (None, victim))
+    first, second = (line for line in site.diary() if line.startswith("coordinator started"))
+    assert first.partition("--listen-fd")[2] == second.partition("--listen-fd")[2] != ""
+
+
 async def test_a_coordinator_is_started_again_on_the_ports_that_callers_know(site: Site) -> None:
     await site.serving()
     url, victim = site.status()["urls"]["api"], site.pid("coordinator")
