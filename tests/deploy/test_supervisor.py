@@ -140,11 +140,16 @@ async def test_several_coordinators_inherit_the_same_two_listening_sockets(site:
 
 async def test_a_coordinator_that_follows_another_inherits_the_same_listening_sockets(site: Site) -> None:
     await site.serving()
-    victim = site.pid("coordinator")
-    os.kill(victim, signal.SIGKILL)
-    await site.until(lambda: site.pid("coordinator") not in (None, victim))
-    first, second = (line for line in site.diary() if line.startswith("coordinator started"))
-    assert first.partition("--listen-fd")[2] == second.partition("--listen-fd")[2] != ""
+    os.kill(site.pid("coordinator"), signal.SIGKILL)
+    started: list[str] = []
+
+    def is_started_twice() -> bool:
+        started[:] = [line for line in site.diary() if line.startswith("coordinator started")]
+        return len(started) == 2
+
+    await site.until(is_started_twice)
+    first, second = (line.partition("--listen-fd")[2] for line in started)
+    assert first == second != ""
 
 
 async def test_a_coordinator_is_started_again_on_the_ports_that_callers_know(site: Site) -> None:
