@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from crema.host.left_behind import end_left_behind
+
 _INHERITED: Final = frozenset(
     {"PATH", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 )
@@ -62,5 +64,6 @@ def make_scratch(folder: Path) -> Path:
 
 
 def remove_scratch(scratch: Path) -> None:
-    """Remove the folder of a worker that has ended."""
+    """Remove the folder of a worker that has ended, and end what the model left running there."""
+    end_left_behind(scratch)
     shutil.rmtree(scratch, ignore_errors=True)
