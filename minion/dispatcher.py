@@ -188,10 +188,11 @@ class Dispatcher:
             batch.part.items = batch.open
             self._room.put_back(batch.part)
             self._leftovers.watch()
+        # at once: the same content in two batches was in one death
+        guilty = self._room.died([item for batch in batches[:begun] for item in batch.open], now)
         for batch in batches[:begun]:
             self._ended(now)
             items, died = batch.open, verdicts.died((0.0 if self._stations else ready_at) - now)
-            guilty = self._room.died(items, now)
             self._scatter.scatter(
                 items,
                 [verdicts.quarantined() if item in guilty else died for item in items],
