@@ -110,8 +110,8 @@ def main() -> None:
         gc.set_threshold(10_000, 20, 50)
         await stop.wait()
         # on loopback no load balancer stands in front: without callers there is nobody to turn away gently
-        # (the siblings' callers may come here at any moment)
-        is_unused = shared is None and is_loopback(args.listen[0]) and app.is_quiet()
+        # (siblings' callers may come here at any moment)
+        is_unused = args.processes == 1 and is_loopback(args.listen[0]) and app.is_quiet()
         await app.drain(0.0 if is_unused or stop.is_final else args.grace_s, lambda: is_orphan(args))
 
     run(TIER, args, live)

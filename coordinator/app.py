@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SharedListeners:
-    """What one of several processes is given: two sockets that listen already."""
+    """What a process is given that does not listen for itself: two sockets that listen already."""
 
     public: socket.socket
     operations: socket.socket
@@ -137,7 +137,8 @@ class App:
     ) -> dict[str, int]:
         """Listen and begin to follow the routing file; returns the ports. Ready once the replicas are connected.
 
-        One of several processes listens on what they have in common (`shared`); `http` is for this process alone.
+        One that shares its listeners, with siblings or with who comes after it, is given them (`shared`); `http` is for
+        this process alone.
         """
         self.public_guard.listens_here_only = is_loopback(listen[0])
         self.operations_guard.listens_here_only = is_loopback(operations[0])
@@ -149,13 +150,14 @@ class App:
                 "operations": await self.operations.start(*operations),
             }
         else:
-            # callers are taken from those who serve already: not before this process can serve them too
-            await self._until_ready(SETTLE_S)
+            # callers wait there, or are taken from those who serve: not before this process can serve them too
+            await self._until_connected(SETTLE_S)
             ports = {
                 "public": await self.public.start(*listen, listening=shared.public),
                 "operations": await self.operations.start(*operations, listening=shared.operations),
             }
-            self._tasks.append(loop.create_task(self._keep_metrics_fresh()))
+            if self.metrics.shared_folder is not None:
+                self._tasks.append(loop.create_task(self._keep_metrics_fresh()))
         ports["http"] = await self.own.start(*http)
         return ports
 
@@ -220,11 +222,16 @@ class App:
         self.journal.flush()
         log.info("drained")
 
-    async def _until_ready(self, patience_s: float) -> None:
-        """Until ready, or until `patience_s` has passed: on a cluster's first start there is nothing to connect to."""
+    async def _until_connected(self, patience_s: float) -> None:
+        """Until there is a connection for each model that has replicas, or until `patience_s` has passed."""
         begun = monotonic()
-        while not self.readiness()[0] and monotonic() < begun + patience_s:
+        while not self._is_connected() and monotonic() < begun + patience_s:
             await asyncio.sleep(0.01)
+
+    def _is_connected(self) -> bool:
+        directory = self.directory
+        hops = [model.default.peers for model in directory.models.values()] + [directory.preprocessors]
+        return directory.is_loaded and all(peers.group.is_open for peers in hops if peers.all)
 
     async def _keep_metrics_fresh(self) -> None:
         """Counts are where the siblings read them at once; what is a state (pending, ready) is brought there here."""

@@ -15,23 +15,15 @@ from typing import Any, Final
 import structlog
 
 from coordinator import hop_errors
-from coordinator.answers import (
-    NO_OUTCOME,
-    PREPROCESS_STATUSES,
-    error_of,
-    image_of,
-    is_refusal,
-    outcome_of,
-    queue_ms_of,
-    timing_of,
-)
+from coordinator.answers import NO_OUTCOME, image_of, is_refusal, outcome_of, queue_ms_of, timing_of
 from coordinator.attempt import Attempt
 from coordinator.image_url import ImageUrl
 from coordinator.merge import Part
 from coordinator.peer import Peer
 from coordinator.plan import Plan
 from coordinator.router import NONE
-from coordinator.second_try import can_be_tried_elsewhere, more_telling
+from coordinator.second_try import ONE_DEATH, can_be_tried_elsewhere, hold_s, more_telling
+from coordinator.served import Served
 from coordinator.ways import Ways
 from crema.errors import CremaError
 from crema.host.channel import Buffer, ChannelLost
@@ -57,7 +49,7 @@ class Fanout:
     """
 
     __slots__ = (
-        "_asked_count", "_deadline", "_errors", "_in_flight", "_is_over", "_items", "_loop", "_missing", "_photo",
+        "_asked_count", "_deadline", "_died", "_errors", "_in_flight", "_is_over", "_items", "_loop", "_missing", "_photo",
         "_photo_bytes", "_request_id", "_tensors", "_timer", "_traceparent", "_ways", "done", "failure", "image",
         "parts", "plan", "preprocess_ms",
     )  # fmt: skip
@@ -94,6 +86,8 @@ class Fanout:
         self._in_flight: set[Attempt] = set()
         # the hops that were tried twice, with the error of the try that has failed, if one has
         self._errors: dict[int, CremaError | None] = {}
+        # the hops whose first try was in flight when its replica's worker died
+        self._died: tuple[int, ...] = ()
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -159,15 +153,13 @@ class Fanout:
         Returns whether it was sent; a first try that could not be has failed then.
         """
         ways = self._ways
-        if index == PREPROCESS:
-            peers = ways.directory.preprocessors
-        else:
-            peers = ways.directory.peers_of(self.plan.models[index].served)
+        served = None if index == PREPROCESS else self.plan.models[index].served
+        peers = ways.directory.preprocessors if served is None else ways.directory.peers_of(served)
         group = peers.group
         if besides is None:
             chosen = ways.router.choose(group, now)
             if chosen == NONE:
-                self._gone(index, self._nobody(index))
+                self._gone(index, hop_errors.nobody(served))
                 return False
         else:
             chosen = ways.router.choose_another(group, now, besides.replica)
@@ -179,18 +171,17 @@ class Fanout:
             if index == PREPROCESS:
                 self._send_photo(attempt, asked)
             else:
-                attempt.sent_id = peer.client.submit_packed(
-                    asked + self._items[index],
-                    self._asked_count + 1,
-                    (self._tensors[self.plan.models[index].spec],),
-                    attempt.answered,
-                )
+                items, count = self._items[index], self._asked_count + 1
+                if index in self._died:
+                    items, count = items + ONE_DEATH, count + 1
+                tensor = self._tensors[self.plan.models[index].spec]
+                attempt.sent_id = peer.client.submit_packed(asked + items, count, (tensor,), attempt.answered)
         except ChannelLost:
             if besides is not None:
                 return False
             if self._try(index, now, asked, peer):
                 return True
-            self._gone(index, self._nobody(index))
+            self._gone(index, hop_errors.nobody(served))
             return False
         except ValueError:
             log.exception("header_too_large", request_id=self._request_id)
@@ -271,7 +262,9 @@ class Fanout:
         else:
             attempt.refused(now, header, failure)
             if can_be_tried_elsewhere(failure):
-                # a worker that died with its batch, or will not be there in time for what waits
+                # a worker that died with its batch (of so many items), or will not be there in time for what waits
+                if size and failure.code == "not_ready":
+                    self._died += (index,)
                 self._try_again(attempt, now, failure)
                 return
         if self._errors:
@@ -285,12 +278,7 @@ class Fanout:
 
     def _not_answered(self, attempt: Attempt, now: float, header: dict[str, Any] | None) -> None:
         """A hop's request was refused, or its replica was lost."""
-        if attempt.index == PREPROCESS:
-            who, statuses, loss = "preprocessor", PREPROCESS_STATUSES, hop_errors.PREPROCESSOR_LOST
-        else:
-            who, statuses = self.plan.models[attempt.index].served.full_name, None
-            loss = hop_errors.MINION_LOST
-        error = hop_errors.lost(loss) if header is None else error_of(header, who, statuses)
+        error = hop_errors.not_answered(header, self._served(attempt.index))
         if header is None or not is_refusal(header):
             attempt.failed(now)
             self._try_again(attempt, now, error)
@@ -313,10 +301,24 @@ class Fanout:
             self._ways.tries.ended["failed"] += 1
             self._gone(index, more_telling(errors[index], error))
             return
-        if now < self._deadline and self._try_another(attempt, now):
-            errors[index] = error
+        wait_s = 0.0
+        if index in self._died:
+            left_s = self._deadline - now
+            wait_s = hold_s(attempt.peers.group.replicas, now, left_s, error.retry_after_ms)
+        if wait_s:
+            self._loop.call_later(wait_s, self._second_try, attempt, error)
         else:
-            self._gone(index, error)
+            self._second_try(attempt, error)
+
+    def _second_try(self, attempt: Attempt, error: CremaError) -> None:
+        """Try elsewhere, unless it is too late for that."""
+        now = monotonic()
+        if self._is_over:
+            return
+        if now < self._deadline and self._try_another(attempt, now):
+            self._errors[attempt.index] = error
+        else:
+            self._gone(attempt.index, error)
 
     def is_late(self, attempt: Attempt, now: float) -> None:
         """No answer for longer than the replica may be silent: try another one beside it, once."""
@@ -348,10 +350,9 @@ class Fanout:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    def _nobody(self, index: int) -> CremaError:
-        if index == PREPROCESS:
-            return hop_errors.lost(hop_errors.NO_PREPROCESSOR)
-        return hop_errors.no_replica(self.plan.models[index].served)
+    def _served(self, index: int) -> Served | None:
+        """What a hop goes to; None: to the preprocessor."""
+        return None if index == PREPROCESS else self.plan.models[index].served
 
     def _gone(self, index: int, error: CremaError) -> None:
         """A hop has failed for good."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+from coordinator.answers import PREPROCESS_STATUSES, error_of
 from coordinator.merge import DEFAULT_RETRY_AFTER_MS
 from coordinator.served import Served
 from crema.errors import CremaError
@@ -22,6 +23,22 @@ def no_replica(served: Served) -> CremaError:
         f"{served.full_name} {says}: 0 of {row.wanted} replicas ready; GET /v1/models shows the state of all",
         retry_after_ms=DEFAULT_RETRY_AFTER_MS,
     )
+
+
+def nobody(served: Served | None) -> CremaError:
+    """Nobody can be asked: no replica of a version, or (None) no preprocessor."""
+    return lost(NO_PREPROCESSOR) if served is None else no_replica(served)
+
+
+def not_answered(header: dict[str, Any] | None, served: Served | None) -> CremaError:
+    """A replica of a version, or (None) a preprocessor, refused; without a header its connection was lost."""
+    if served is None:
+        return (
+            lost(PREPROCESSOR_LOST)
+            if header is None
+            else error_of(header, "preprocessor", PREPROCESS_STATUSES)
+        )
+    return lost(MINION_LOST) if header is None else error_of(header, served.full_name, None)
 
 
 def lost(message: str) -> CremaError:

@@ -6,16 +6,25 @@ connection broke, or whose answer was none. Pure: time comes as an argument.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from coordinator.merge import STATUS_ORDER
+from coordinator.replica import Replica
 from coordinator.retry_budget import RetryBudget
 from crema.errors import CremaError
+from crema.host.headers import pack_members
 
 Outcome = Literal["ok", "failed", "discarded", "denied"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("ok", "failed", "discarded", "denied")
 """How a second try ended: it answered; it failed too; the first try answered before it, or the call ended; the budget
 was spent, so none was made."""
+
+ONE_DEATH: Final = pack_members({"deaths": 1})
+"""What a request says besides, once a worker has died with it: then it runs alone, and a second death is its last."""
+
+# Between the moment at which a worker said to be back and the one at which everybody knows that it is.
+_KNOWN_WITHIN_S: Final = 0.25
 
 
 class SecondTries:
@@ -43,6 +52,18 @@ class SecondTries:
 def can_be_tried_elsewhere(error: CremaError) -> bool:
     """Whether another replica may well answer what this one refused."""
     return error.retryable and error.status in (429, 503)
+
+
+def hold_s(replicas: Sequence[Replica], now: float, left_s: float, back_in_ms: float | None) -> float:
+    """How long the second try of what was in flight in a worker's death is held back, in seconds; 0: it is not.
+
+    What killed one worker may kill the next. Where a single replica is left, it is not risked while the other one may be
+    back before half of the time that is left has passed: with both away everybody would be refused.
+    """
+    if back_in_ms is None or sum(each.usable_at <= now for each in replicas) != 1:
+        return 0.0
+    wait_s = back_in_ms / 1000 + _KNOWN_WITHIN_S
+    return wait_s if wait_s <= left_s / 2 else 0.0
 
 
 def more_telling(first: CremaError | None, second: CremaError) -> CremaError:

@@ -56,7 +56,7 @@ class OutcomePacker:
     def pack(self, value: Any) -> bytes:
         """The outcome of one item: its output, its own error when `value` is an exception, else `model_output_invalid`."""
         if isinstance(value, BaseException):
-            return error_outcome("item_rejected", str(value) or type(value).__name__)
+            return error_outcome("item_rejected", text_of(value) or type(value).__name__)
         try:
             self._check(value)
             packed: bytes = self._pack(value)
@@ -81,6 +81,14 @@ def error_outcome(code: str, message: str, retryable: bool = False) -> bytes:
     text = message[:MAX_MESSAGE_CHARS].encode("utf-8", "replace").decode()
     packed: bytes = msgpack.packb({"error": {"code": code, "message": text, "retryable": retryable}})
     return packed
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception of the model's says of itself. Empty where it cannot: its text is the model's code, too."""
+    try:
+        return str(error)
+    except BaseException:
+        return ""
 
 
 def model_failed_message(kind: str) -> str:

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Final
 
-from crema.outcomes import BatchInvalid
+from crema.outcomes import BatchInvalid, text_of
 
 MAX_TRACEBACK_CHARS: Final = 8000
 
@@ -42,7 +42,7 @@ def described(error: BaseException) -> dict[str, Any]:
     while trace is not None and Path(trace.tb_frame.f_code.co_filename).parent == ring:
         trace = trace.tb_next  # the light ring's own frames say nothing to the model's author
     text = "".join(traceback.format_exception(type(error), error, trace))
-    line = (f"{type(error).__name__}: {error}".strip().splitlines() or [""])[0][:500]
+    line = (f"{type(error).__name__}: {text_of(error)}".strip().splitlines() or [""])[0][:500]
     told: dict[str, Any] = {
         "code": "model_failed",
         "kind": type(error).__name__,
@@ -61,7 +61,7 @@ def _trouble(error: BaseException) -> str | None:
     if not isinstance(error, RuntimeError):
         # a model that refuses an item may well quote such words; the libraries raise RuntimeError and its kinds
         return None
-    words = str(error).lower()
+    words = text_of(error).lower()
     if any(sign in words for sign in _NO_MEMORY):
         return "memory"
     return "cuda" if any(sign in words for sign in _CUDA_BROKEN) else None

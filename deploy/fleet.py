@@ -20,7 +20,7 @@ from crema.names import parse_version
 from deploy.child import Child, Command
 from deploy.gpus import Placement
 from deploy.health import Health
-from deploy.ports import listening
+from deploy.ports import is_one_address, listening
 from deploy.readiness import Readiness
 from deploy.release_book import ReleaseBook, first_versions
 from deploy.routing_file import RoutingFile
@@ -138,10 +138,15 @@ class Fleet:
         return path if path.is_file() else None
 
     def start_coordinators(self, processes: int) -> None:
-        """Start the coordinator in so many processes; several share their ports, and their metrics are one."""
+        """Start the coordinator in so many processes; they share their ports, and the metrics of several are one."""
         self.publish()
-        if processes > 1:
-            self._door = self._shared_door()
+        if processes > 1 or (is_one_address(self.listen) and is_one_address(self.operations)):
+            try:
+                self._door = self._shared_door(processes)
+            except OSError:
+                # taken meanwhile: one that listens for itself says so in its own words, and tries again
+                if processes > 1:
+                    raise
         configured = coordinator_arguments(self._cluster.config)
 
         def command() -> Command:
@@ -157,12 +162,15 @@ class Fleet:
         for process in range(processes):
             self._start(self.coordinators, f"coordinator-{process}", command)
 
-    def _shared_door(self) -> SharedDoor:
+    def _shared_door(self, processes: int) -> SharedDoor:
         """Held by this process too: a coordinator that is started again takes what waits there."""
+        public, operations = listening(self.listen), listening(self.operations)
+        if processes == 1:
+            return SharedDoor(public, operations)
         metrics = self._folder.scratch / "coordinator-metrics"
         shutil.rmtree(metrics, ignore_errors=True)
         metrics.mkdir(mode=0o700)
-        return SharedDoor(listening(self.listen), listening(self.operations), metrics)
+        return SharedDoor(public, operations, metrics)
 
     def _start(
         self, among: list[Child], name: str, command: Callable[[], Command], *, starts_gently: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 from crema.host.config import Address
 
@@ -15,14 +16,17 @@ class PortTaken(Exception):
     """A port that callers were told cannot be had; the text says what to do."""
 
 
+def is_one_address(address: Address) -> bool:
+    """Whether one socket can listen on all that `address` means: a name may stand for several."""
+    return len(_meant_by(address)) == 1
+
+
 def listening(address: Address) -> socket.socket:
-    """A socket that listens on `address`, for several processes to take connections from.
+    """A socket that listens on `address`, for processes to take connections from, at once or one after the other.
 
     What waits in its queue belongs to all who hold it: none is lost when one of them ends. Raises OSError.
     """
-    [(family, kind, protocol, _, where), *_] = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    [(family, kind, protocol, _, where), *_] = _meant_by(address)
     opened = socket.socket(family, kind, protocol)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -54,12 +58,13 @@ async def check_free(address: Address, key: str, patience_s: float = PATIENCE_S)
         await asyncio.sleep(0.2)
 
 
+def _meant_by(address: Address) -> list[tuple[Any, ...]]:
+    return [*socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)]
+
+
 def _try(address: Address) -> str | None:
     try:
-        found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        for family, kind, protocol, _, where in found:
+        for family, kind, protocol, _, where in _meant_by(address):
             with socket.socket(family, kind, protocol) as probe:
                 # as the listener itself will: ports in TIME_WAIT are free, ports that are listened on are not
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -28,6 +28,10 @@ class NotRunning(Exception):
     """No supervisor answers for this folder or file; the text says how to start one."""
 
 
+class Silent(NotRunning):
+    """A supervisor is there and does not answer in time: stopped, or starved."""
+
+
 class Refused(Exception):
     """A release verb was not done; the text says why and what to do, `detail` is what stands under it."""
 
@@ -105,6 +109,8 @@ def _open(state_folder: Path, start: str) -> RunningCluster:
         raise not_running from None
     try:
         _ask(control, "/livez")
+    except Silent as error:
+        raise Silent(f"{error}\n  look at its process: ps -o stat,wchan,args -p {pid}") from None
     except NotRunning:
         raise not_running from None
     return RunningCluster(state_folder, pid, control, found.get("public"))
@@ -128,6 +134,8 @@ def _ask(control: Path, path: str) -> dict[str, Any]:
     try:
         connection.request("GET", path)
         answer = json.loads(connection.getresponse().read())
+    except TimeoutError:
+        raise Silent(f"the supervisor runs and does not answer within {ASK_TIMEOUT_S:g} s") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NotRunning(f"the supervisor does not answer on {control}: {error}") from None
     finally:

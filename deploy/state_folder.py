@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from crema.host.left_behind import end_left_behind
 from deploy.log_file import LogFile
 from deploy.running_cluster import SUPERVISOR_FILE, pointer_file, private_folder, runtime_folder, state_key
 
@@ -121,6 +122,7 @@ class StateFolder:
         return alive
 
     def _empty_scratch(self) -> None:
+        end_left_behind(self.scratch)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _read(self) -> dict[str, Any]:

@@ -100,11 +100,12 @@ def bench_command(package_dir: Path, python: Path, placement: Placement, warmup:
 
 @dataclass(frozen=True, slots=True)
 class SharedDoor:
-    """What several coordinator processes have in common: two listening sockets, and the folder of their figures."""
+    """What all coordinator processes have in common, those that follow one another too: two listening sockets, and, of
+    several at once, the folder of their figures."""
 
     public: socket.socket
     operations: socket.socket
-    metrics: Path
+    metrics: Path | None = None
 
     def close(self) -> None:
         """Let go of the sockets; the processes have them still."""
@@ -120,8 +121,8 @@ def coordinator_command(
     configured: tuple[str, ...] = (),
     door: SharedDoor | None = None,
 ) -> Command:
-    """One process of the coordinator; with `door` it is one of several, with a health port of its own. `configured` is
-    of `coordinator_arguments`."""
+    """One process of the coordinator; with `door` it listens there, with a health port of its own. `configured` is of
+    `coordinator_arguments`."""
     command = _command(
         "coordinator", around,
         "--routing", str(routing),
@@ -139,7 +140,8 @@ def coordinator_command(
         "--operations-fd", str(fds[1]),
         "--http", f"{LOOPBACK}:0",
     )  # fmt: skip
-    return Command(argv, command.cwd, {**command.env, SHARED_FOLDER_VARIABLE: str(door.metrics)}, fds)
+    figures = {} if door.metrics is None else {SHARED_FOLDER_VARIABLE: str(door.metrics)}
+    return Command(argv, command.cwd, {**command.env, **figures}, fds)
 
 
 def coordinator_arguments(

@@ -88,7 +88,7 @@ class Dispatcher:
 
     def submit(self, request: Request) -> None:
         """The pixels of an admitted request are here: its items wait for a batch."""
-        quarantined = self._room.join(request.items, self._now)
+        quarantined = self._room.join(request.items, self._now, request.deaths)
         if quarantined:
             self._leftovers.quarantined(quarantined, self._now())
         self._pump_soon()
@@ -187,13 +187,14 @@ class Dispatcher:
             batch.part.items = batch.open
             self._room.put_back(batch.part)
             self._leftovers.watch()
+        # at once: the same content in two batches was in one death
+        guilty = self._room.died([item for batch in batches[:begun] for item in batch.open], now)
         for batch in batches[:begun]:
             self._ended(now)
-            items = batch.open
-            self._room.died(items, now)
-            self._scatter.settle(
+            items, died = batch.open, verdicts.died((0.0 if self._stations else ready_at) - now)
+            self._scatter.scatter(
                 items,
-                verdicts.died((0.0 if self._stations else ready_at) - now),
+                [verdicts.quarantined() if item in guilty else died for item in items],
                 Done(now - batch.started_at, len(items), {}),
             )
         if not self._stations:

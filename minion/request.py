@@ -61,7 +61,7 @@ class Request:
     """
 
     __slots__ = (
-        "arrived_at", "caller", "deadline", "is_abandoned", "items", "key", "lane", "left", "n", "outcomes", "params",
+        "arrived_at", "caller", "deadline", "deaths", "is_abandoned", "items", "key", "lane", "left", "n", "outcomes", "params",
         "request_id", "started_at", "traceparent",
     )  # fmt: skip
 
@@ -89,6 +89,8 @@ class Request:
         self.items: list[Item] = []
         self.started_at = arrived_at
         self.is_abandoned = False
+        self.deaths = 0
+        """Workers that died elsewhere while they ran it."""
 
     def take_pixels(self, payload: Buffer) -> None:
         """The items' tensors, back to back."""
@@ -175,7 +177,13 @@ class RequestReader:
             raise invalid("request_id must be a string of at most 128 characters")
         trace = message.get("traceparent")
         traceparent = trace if type(trace) is str and len(trace) <= 128 else None
-        return Request(caller, key, now, remaining_s, lane, params, request_id, traceparent)
+        request = Request(caller, key, now, remaining_s, lane, params, request_id, traceparent)
+        deaths = message.get("deaths")
+        if deaths is not None:
+            if type(deaths) is not int or not 0 <= deaths <= _MOST_DEATHS:
+                raise invalid(f"deaths must be a whole number from 0 to {_MOST_DEATHS}")
+            request.deaths = deaths
+        return request
 
     def _read_item(self, item: Any, index: int) -> dict[str, Any] | None:
         if type(item) is not dict:
@@ -196,6 +204,7 @@ def invalid(message: str) -> CremaError:
     return CremaError("invalid_request", message)
 
 
+_MOST_DEATHS: Final = 100
 _NUMBER: Final = (int, float)
 # thousands of years: nothing later is worth telling apart, and a whole number may be larger than a float holds
 _ENDLESS_MS: Final = 1e15

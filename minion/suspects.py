@@ -1,7 +1,7 @@
 """Suspects: what was in flight when a worker died or a batch raised, by content, for ten minutes.
 
 A suspect that comes again runs alone, so that it harms no mates and nobody is punished for a neighbour; what was in
-flight in two deaths is quarantined. Pure: `now` is an argument. It hashes only what it is asked about.
+flight in two deaths, here or at another replica that its coordinator tells of, is quarantined. Pure: `now` is an argument. It hashes only what it is asked about.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ def fingerprint(pixels: bytes | memoryview, params: dict[str, Any] | None) -> by
 
 
 class _Record:
-    __slots__ = ("deaths", "until")
+    __slots__ = ("deaths", "elsewhere", "until")
 
     def __init__(self) -> None:
         self.deaths = 0
+        self.elsewhere = 0
         self.until = 0.0
 
 
@@ -48,6 +49,13 @@ class Suspects:
         """A worker died while these were in flight. The same content twice in one batch counts once."""
         for each in set(prints):
             self._touch(each, now).deaths += 1
+
+    def accused(self, prints: Sequence[bytes], deaths: int, now: float) -> None:
+        """These were in flight when so many workers of other replicas died. Told twice of the same content it is one tale:
+        the same death is told of for each of its callers."""
+        for each in set(prints):
+            record = self._touch(each, now)
+            record.elsewhere = max(record.elsewhere, deaths)
 
     def raised(self, print_: bytes, now: float) -> None:
         """An item made its batch raise: a suspect, though it killed nobody."""
@@ -66,7 +74,7 @@ class Suspects:
         """Whether it must not run at all."""
         self.expire(now)
         record = self.records.get(print_)
-        return record is not None and record.deaths >= DEATHS
+        return record is not None and record.deaths + record.elsewhere >= DEATHS
 
     def expire(self, now: float) -> None:
         """Forget what is older than ten minutes."""

@@ -61,9 +61,14 @@ class WaitingRoom:
         """Whether any of those that wait in the lanes are bulk."""
         return bool(self._batcher.bulk)
 
-    def join(self, items: list[Item], now: Callable[[], float]) -> list[Item]:
-        """Let items wait, but those that are quarantined, which are returned. `now` is asked only while there are any."""
+    def join(self, items: list[Item], now: Callable[[], float], deaths: int = 0) -> list[Item]:
+        """Let items wait, but those that are quarantined, which are returned. `now` is asked only while there are any.
+
+        `deaths`: so many workers died elsewhere while these ran.
+        """
         quarantined: list[Item] = []
+        if deaths:
+            self.suspects.accused([_print(item) for item in items], deaths, now())
         if self.suspects.records:
             at = now()
             quarantined = [item for item in items if self.suspects.is_quarantined(_print(item), at)]
@@ -151,9 +156,10 @@ class WaitingRoom:
         """A run found no memory. Returns the item that has none even alone; the others run again in smaller batches."""
         return self._splitter.too_large(part)
 
-    def died(self, items: list[Item], now: float) -> None:
-        """A worker died while these ran."""
+    def died(self, items: list[Item], now: float) -> list[Item]:
+        """A worker died while these ran. Returns those that must not run again, anywhere."""
         self.suspects.died([_print(item) for item in items], now)
+        return [item for item in items if self.suspects.is_quarantined(_print(item), now)]
 
     # -- what does not run ---------------------------------------------------------------------------------------------
 

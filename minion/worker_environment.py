@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from crema.host.left_behind import end_left_behind
 from crema.host.process import MMAP_THRESHOLD_BYTES, TOP_PAD_BYTES, TRIM_THRESHOLD_BYTES
 
 _INHERITED: Final = frozenset(
@@ -64,5 +65,6 @@ def make_scratch(folder: Path) -> Path:
 
 
 def remove_scratch(scratch: Path) -> None:
-    """Remove the folder of a worker that has ended."""
+    """Remove the folder of a worker that has ended, and end what the model left running there."""
+    end_left_behind(scratch)
     shutil.rmtree(scratch, ignore_errors=True)

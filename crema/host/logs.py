@@ -6,9 +6,11 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import structlog
+
+from crema.host.log_stream import LogStream
 
 _API_KEY: Final = re.compile(r"crema_[0-9a-f]{12}_[A-Za-z0-9_-]+")
 
@@ -20,7 +22,7 @@ def configure_logs(
 
     `stream` is where the lines go; default: standard error.
     """
-    stream = sys.stderr if stream is None else stream
+    stream = cast(TextIO, LogStream(sys.stderr if stream is None else stream))
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[

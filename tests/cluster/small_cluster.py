@@ -41,14 +41,18 @@ resources: {{device: cpu}}
 examples:
   - {{image: examples/one.png, expect: examples/one.json}}
 """
+DEADLY = 0xDEAD00
+"""The number of a photo that ends the worker."""
 MODEL = """
-import time
+import ctypes, time
 class Toy:
     def load(self, ctx):
         pass
     def predict(self, batch, params):
         time.sleep({sleep_s})
         numbers = [int(i[4, 4, 0]) << 16 | int(i[4, 4, 1]) << 8 | int(i[4, 4, 2]) for i in batch]
+        if 0xDEAD00 in numbers:
+            ctypes.string_at(0)
         return [{{"number": number, "version": "{version}"}} for number in numbers]
 """
 SPEC = {"kind": "image", "size": [8, 8], "fit": "cover", "filter": "bilinear"}
@@ -149,6 +153,11 @@ class SmallCluster:
                         return started
                 await asyncio.sleep(0.02)
 
+    async def restarts(self, minion: Started) -> int:
+        """How many of its workers a minion has replaced."""
+        async with self._session.get(f"http://127.0.0.1:{minion.ports['http']}/readyz") as answer:
+            return int((await answer.json())["restarts"])
+
     def route(self, models: dict[str, dict[str, list[str]]], default: str | None = None) -> None:
         """Write the routing file: model → version → addresses."""
         self._revision += 1
@@ -185,7 +194,13 @@ class SmallCluster:
     async def call(self, models: str, deadline_ms: int = 2000) -> Ended:
         """One call with a number of its own; kept in `ended`."""
         self._number += 1
-        number, began = self._number, time.monotonic()
+        ended = await self.show(self._number, models, deadline_ms)
+        self.ended.append(ended)
+        return ended
+
+    async def show(self, number: int, models: str, deadline_ms: int = 2000) -> Ended:
+        """One call with a photo that carries this number."""
+        began = time.monotonic()
         url = f"{self.url}/v1/analyze?models={models}&deadline_ms={deadline_ms}"
         status, body = None, {}
         try:
@@ -194,9 +209,7 @@ class SmallCluster:
                 status = answer.status
         except aiohttp.ClientError as error:
             body = {"error": repr(error)}
-        ended = Ended(number, began, time.monotonic() - began, status, body)
-        self.ended.append(ended)
-        return ended
+        return Ended(number, began, time.monotonic() - began, status, body)
 
     @contextlib.asynccontextmanager
     async def load(self, models: str, per_s: float, deadline_ms: int = 2000) -> AsyncIterator[None]:

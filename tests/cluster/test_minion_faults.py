@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,3 +185,30 @@ def start_script(script: str) -> subprocess.Popen[bytes]:
     """A Python process that runs `script`; what it prints is read from its pipe."""
     command = [sys.executable, "-c", script]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+DAEMON = """
+import subprocess
+
+class Echo:
+    def load(self, ctx):
+        self.helper = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
+
+    def predict(self, batch, params):
+        return [self.helper.pid for _ in batch]
+"""
+
+
+async def test_what_a_model_left_running_in_a_session_of_its_own_ends_with_its_worker(tmp_path: Path) -> None:
+    toy = tmp_path / "echo"
+    shutil.copytree(TOYS / "echo", toy)
+    (toy / "1.0" / "model.py").write_text(DAEMON)
+    async with running_minion(str(toy)) as minion:
+        pid = (await minion.infer(1))[1][0]["ok"]
+        assert is_running(pid)
+        os.kill(await minion.worker_pid(), signal.SIGKILL)
+
+        async def is_gone() -> bool:
+            return not is_running(pid)
+
+        await eventually(is_gone)

@@ -46,7 +46,7 @@ async def test_an_item_that_kills_the_worker_twice_is_quarantined_and_its_mate_i
         assert [each["error"]["code"] for each in outcomes] == ["not_ready"] * 2
         await minion.until("ready")
         _, outcomes = await minion.infer(SEGFAULT, 7, remaining_ms=20_000)
-        assert outcomes[0]["error"]["code"] == "not_ready"
+        assert outcomes[0]["error"]["code"] == "item_quarantined", "it is not to be tried on a third"
         assert outcomes[1] == {"ok": 7}
         await minion.until("ready")
         _, outcomes = await minion.infer(SEGFAULT, 7)

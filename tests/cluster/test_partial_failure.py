@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.small_cluster import SmallCluster, Started, small_cluster
+from tests.cluster.small_cluster import DEADLY, SmallCluster, Started, small_cluster
 from tests.coordinator.stub_tiers import StubMinion, error
 
 DEADLINE_MS = 1000
@@ -152,6 +152,19 @@ async def test_twenty_kills_in_a_row_cost_nobody_an_answer(cluster: SmallCluster
             await cluster.until_routed("a", "1.0", 2)
     cluster.assert_ledger()
     assert max(each.seconds for each in cluster.ended) < 3.0
+
+
+async def test_a_photo_that_kills_workers_kills_two_is_refused_and_nobody_else_notices(
+    cluster: SmallCluster,
+) -> None:
+    minions = await pair(cluster)
+    async with cluster.load("a", per_s=30, deadline_ms=6000):
+        await asyncio.sleep(1.0)
+        poison = await cluster.show(DEADLY, "a", 6000)
+        await asyncio.sleep(1.0)
+    assert (poison.status, poison.body["code"]) == (422, "item_quarantined")
+    cluster.assert_ledger()
+    assert [await cluster.restarts(each) for each in minions] == [1, 1]
 
 
 async def test_without_a_preprocessor_the_refusal_comes_at_once(cluster: SmallCluster) -> None:

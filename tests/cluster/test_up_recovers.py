@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.running import RunningCluster, running_cluster
+from tests.cluster.running import RunningCluster, is_alive, running_cluster
 from tests.cluster.steady_load import Ended, SteadyLoad
 from tests.cluster.toy_packages import write_package, write_photo
 
@@ -126,6 +127,19 @@ def test_a_killed_coordinator_comes_back_on_the_same_ports(cluster: RunningClust
     cluster.wait_all_ready()
     assert cluster.url == url
     assert cluster.post(photo)[0] == 200
+
+
+def test_who_calls_while_the_coordinator_is_started_again_is_answered_by_the_next_one(
+    cluster: RunningCluster, photo: bytes
+) -> None:
+    cluster.wait_all_ready()
+    url, victim = cluster.url, cluster.pids("coordinator")[0]
+    os.kill(victim, signal.SIGKILL)
+    while is_alive(victim):
+        time.sleep(0.001)
+    request = urllib.request.Request(f"{url}/v1/analyze", data=photo)
+    with urllib.request.urlopen(request, timeout=COMES_BACK_S) as answer:
+        assert answer.status == 200
 
 
 def replicas(cluster: RunningCluster) -> list[str]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from coordinator.replica import Replica
 from coordinator.router import Group, Router
+from coordinator.second_try import hold_s
 from tests.coordinator.conftest import TAGS, Cluster
 from tests.coordinator.stub_tiers import JPEG, StubMinion, StubPreprocessor, error, ok
 
@@ -115,6 +117,68 @@ async def test_nothing_else_is_tried_again(pair: Pair, answer: Any) -> None:
     pair.first.behaviour = lambda header, payload: answer
     await pair.post()
     assert pair.second.requests == []
+
+
+LOST = {**LOST_BATCH, "error": {**LOST_BATCH["error"], "retry_after_ms": 300}}
+
+
+async def test_of_a_batch_that_a_worker_died_with_the_other_replica_is_told_that_it_did(pair: Pair) -> None:
+    pair.first.behaviour = lambda header, payload: {**ok(None), "outcomes": [LOST]}
+    await pair.post()
+    assert ["deaths" in header for header, _ in pair.first.requests] == [False]
+    assert [header.get("deaths") for header, _ in pair.second.requests] == [1]
+
+
+async def test_of_what_only_waited_for_a_worker_that_died_nothing_is_told(pair: Pair) -> None:
+    unrun = {"queue_ms": 40.0, "inference_ms": 0.0, "batch_size": 0}
+    pair.first.behaviour = lambda header, payload: {**ok(None), "outcomes": [LOST], "timing": unrun}
+    _, body = await pair.post()
+    assert body["status"] == "ok"
+    assert ["deaths" in header for header, _ in pair.second.requests] == [False]
+
+
+async def test_the_only_replica_left_is_not_risked_while_the_other_may_be_back_in_time(pair: Pair) -> None:
+    pair.first.behaviour = lambda header, payload: {**ok(None), "outcomes": [LOST]}
+    began = time.monotonic()
+    _, body = await pair.post("models=tags&deadline_ms=4000")
+    assert body["status"] == "ok"
+    assert time.monotonic() - began >= 0.3
+
+
+async def test_a_second_try_that_is_held_back_ends_with_its_call(pair: Pair) -> None:
+    pair.first.behaviour = lambda header, payload: {**ok(None), "outcomes": [LOST]}
+    call = asyncio.create_task(pair.post("models=tags&deadline_ms=4000"))
+    await pair.first.until(lambda: bool(pair.first.requests))
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    await asyncio.sleep(0.7)  # longer than it would have been held
+    assert pair.second.requests == []
+
+
+def replicas_of(*usable_at: float) -> list[Replica]:
+    found = []
+    for each in usable_at:
+        replica = Replica("127.0.0.1:1")
+        replica.usable_at = each
+        found.append(replica)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("usable_at", "left_s", "back_in_ms", "held_s"),
+    [
+        ([0.0, 9.0], 4.0, 300, 0.55),
+        ([0.0, 0.0, 9.0], 4.0, 300, 0.0),  # two are left
+        ([9.0, 9.0], 4.0, 300, 0.0),  # none is
+        ([0.0, 9.0], 1.0, 300, 0.0),  # no time to wait
+        ([0.0, 9.0], 4.0, 8000, 0.0),  # not back in time
+        ([0.0, 9.0], 4.0, None, 0.0),
+    ],
+)
+def test_how_long_a_second_try_is_held_back(
+    usable_at: list[float], left_s: float, back_in_ms: float | None, held_s: float
+) -> None:
+    assert hold_s(replicas_of(*usable_at), 1.0, left_s, back_in_ms) == pytest.approx(held_s)
 
 
 async def test_a_replica_that_dies_with_the_request_is_replaced_by_the_other(pair: Pair) -> None:

@@ -146,3 +146,12 @@ def test_an_output_type_that_cannot_be_checked_is_refused_when_the_model_loads(
 ) -> None:
     with pytest.raises(ValueError, match=r"output\.(type|schema)"):
         OutcomePacker(output)
+
+
+def test_an_exception_that_cannot_say_what_it_is_fails_its_own_item_by_its_class() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no")
+
+    error = outcome("score", Mute())["error"]
+    assert (error["code"], error["message"]) == ("item_rejected", "Mute")

@@ -22,6 +22,17 @@ def test_one_line_the_class_and_the_traceback_are_told() -> None:
     assert "trouble" not in told
 
 
+@pytest.mark.parametrize("raises", [ValueError, SystemExit])
+def test_an_exception_that_cannot_say_what_it_is_is_told_by_its_class(raises: type[BaseException]) -> None:
+    class Mute(RuntimeError):
+        def __str__(self) -> str:
+            raise raises("no")
+
+    told = described(Mute())
+    assert (told["code"], told["kind"], told["message"]) == ("model_failed", "Mute", "Mute:")
+    assert "trouble" not in told
+
+
 def test_a_batch_of_the_wrong_kind_is_its_own_code() -> None:
     assert described(BatchInvalid("got 1")) == {"code": "model_output_invalid", "message": "got 1"}
 

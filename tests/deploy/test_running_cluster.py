@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from deploy.control import Control
-from deploy.running_cluster import NotRunning, find_cluster, runtime_folder
+from deploy.running_cluster import NotRunning, _UnixConnection, find_cluster, runtime_folder
 from deploy.state_folder import StateFolder
 
 STATUS = {"processes": [], "models": []}
@@ -68,6 +69,24 @@ def test_what_a_killed_supervisor_left_is_not_a_running_cluster(tmp_path: Path) 
     with pytest.raises(NotRunning, match="no cluster is running"):
         find_cluster(None, tmp_path)
     folder.release()
+
+
+def test_a_supervisor_that_is_there_and_silent_is_not_told_to_be_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.running_cluster.ASK_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(_UnixConnection.__init__, "__defaults__", (0.2,))
+    folder = StateFolder(tmp_path / "site" / ".crema")
+    folder.hold()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(folder.control_socket()))
+        silent.listen()
+        folder.write({"pid": 4711, "control": str(folder.control_socket()), "public": None})
+        with pytest.raises(NotRunning, match="runs and does not answer") as told:
+            find_cluster(None, folder.path.parent)
+    folder.release()
+    assert "ps -o stat,wchan,args -p 4711" in str(told.value)
+    assert "start one" not in str(told.value)
 
 
 def test_a_runtime_folder_that_others_can_write_is_refused(tmp_path: Path) -> None:

@@ -138,6 +138,20 @@ async def test_several_coordinators_inherit_the_same_two_listening_sockets(site:
     assert first.endswith("--http 127.0.0.1:0")
 
 
+async def test_a_coordinator_that_follows_another_inherits_the_same_listening_sockets(site: Site) -> None:
+    await site.serving()
+    os.kill(site.pid("coordinator"), signal.SIGKILL)
+    started: list[str] = []
+
+    def is_started_twice() -> bool:
+        started[:] = [line for line in site.diary() if line.startswith("coordinator started")]
+        return len(started) == 2
+
+    await site.until(is_started_twice)
+    first, second = (line.partition("--listen-fd")[2] for line in started)
+    assert first == second != ""
+
+
 async def test_a_coordinator_is_started_again_on_the_ports_that_callers_know(site: Site) -> None:
     await site.serving()
     url, victim = site.status()["urls"]["api"], site.pid("coordinator")

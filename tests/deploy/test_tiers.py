@@ -108,6 +108,13 @@ def test_one_of_several_coordinators_inherits_the_listeners_and_the_folder_of_th
     assert command.env["PROMETHEUS_MULTIPROC_DIR"] == "/figures"
 
 
+def test_a_coordinator_alone_has_its_figures_for_itself() -> None:
+    with socket.socket() as public, socket.socket() as operations:
+        command = coordinator(door=SharedDoor(public, operations))
+        assert command.fds == (public.fileno(), operations.fileno())
+    assert "PROMETHEUS_MULTIPROC_DIR" not in command.env
+
+
 def test_a_sample_of_the_log_is_handed_over_when_it_is_one() -> None:
     assert "--log-sample" not in coordinator_arguments(ClusterConfig())
     sampled = coordinator_arguments(ClusterConfig(coordinator=CoordinatorConfig(log_sample=0.1)))

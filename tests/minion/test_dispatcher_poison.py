@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from crema.errors import CremaError
 from tests.minion.dispatcher_rig import RAISED, Rig, turn
 
 
@@ -90,7 +91,9 @@ async def test_what_was_in_flight_in_two_deaths_is_refused_and_its_innocent_mate
     await turn()
     assert [pixels[0][0] for _, pixels, _ in rig.worker.batches] == [7]
     rig.finish()
-    assert rig.answers[again.key][0][0]["error"]["code"] == "not_ready"
+    assert rig.answers[again.key][0][0]["error"]["code"] == "item_quarantined", (
+        "no third worker is to meet it"
+    )
     assert rig.answers[again.key][0][1] == {"ok": 7}
     third = rig.ask_for(66, 7)
     assert third.outcomes[0]
@@ -141,3 +144,32 @@ async def test_after_ten_minutes_it_may_try_again(rig: Rig) -> None:
     rig.ask_for(66)
     await turn()
     assert len(rig.worker.batches) == 1
+
+
+async def test_what_was_in_a_death_elsewhere_runs_alone_and_its_next_death_is_the_last(rig: Rig) -> None:
+    rig.ready()
+    suspect, others = rig.asked(deaths=1), [rig.asked() for _ in range(2)]
+    await turn()
+    rig.finish()
+    assert [[each[0] for each in pixels] for _, pixels, _ in rig.worker.batches] == [[2, 3], [1]]
+    assert [rig.answers[each.key][0] for each in others] == [[{"ok": 2}], [{"ok": 3}]]
+    rig.lose()
+    error = rig.answers[suspect.key][0][0]["error"]
+    assert (error["code"], error["retryable"]) == ("item_quarantined", False)
+
+
+async def test_what_was_in_a_death_elsewhere_and_is_answered_here_is_innocent(rig: Rig) -> None:
+    rig.ready()
+    asked = rig.asked(deaths=1)
+    await turn()
+    rig.finish()
+    assert rig.answers[asked.key][0] == [{"ok": 1}]
+    rig.ask_for(1, 7)
+    await turn()
+    assert len(rig.worker.batches[-1][1]) == 2
+
+
+@pytest.mark.parametrize("deaths", [-1, 1.0, True, "1", 101])
+async def test_deaths_that_are_no_count_are_refused(rig: Rig, deaths: object) -> None:
+    with pytest.raises(CremaError, match="deaths"):
+        rig.ask(deaths=deaths)

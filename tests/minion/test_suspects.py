@@ -23,6 +23,16 @@ def test_the_same_content_twice_in_one_death_counts_once() -> None:
     assert not suspects.is_quarantined(A, 0.0)
 
 
+def test_a_death_elsewhere_counts_once_however_many_callers_tell_of_it() -> None:
+    suspects = Suspects()
+    suspects.accused([A], 1, 0.0)
+    suspects.accused([A], 1, 1.0)
+    assert suspects.is_suspect(A, 2.0)
+    assert not suspects.is_quarantined(A, 2.0)
+    suspects.died([A], 3.0)
+    assert suspects.is_quarantined(A, 4.0)
+
+
 def test_raising_alone_never_leads_to_quarantine() -> None:
     suspects = Suspects()
     for now in range(5):
