@@ -19,6 +19,7 @@ import structlog
 
 from crema.host.channel_server import ChannelServer
 from crema.host.health_routes import health_routes, metrics_route
+from crema.host.host_guard import HostGuard
 from crema.host.light_ring import make_light_ring
 from crema.host.manifest import Manifest
 from crema.host.measured_curve import CurveFileInvalid, MeasuredCurve
@@ -96,14 +97,13 @@ class Minion:
         )
         self._door_token: str | None = None
         door = Door(self.dispatcher, reader, self._meters, card)
-        self._service = Service(
-            [
-                with_token(Route("POST", "/v1/infer", door.infer, "infer"), lambda: self._door_token),
-                *health_routes(self.readiness),
-                metrics_route(metrics, self.dispatcher.refresh),
-            ],
-            cancels_handlers=True,
-        )
+        self._host_guard = HostGuard()
+        routes = [
+            with_token(Route("POST", "/v1/infer", door.infer, "infer"), lambda: self._door_token),
+            *health_routes(self.readiness),
+            metrics_route(metrics, self.dispatcher.refresh),
+        ]
+        self._service = Service(map(self._host_guard.guarded, routes), cancels_handlers=True)
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether requests reach the gate, and the rest of the body of `/readyz`."""
@@ -118,7 +118,8 @@ class Minion:
 
     async def start(self, channel: tuple[str, int], http: tuple[str, int]) -> dict[str, int]:
         """Listen, then begin to load. Returns the ports."""
-        if not is_loopback(http[0]):
+        self._host_guard.is_on = is_loopback(http[0])
+        if not self._host_guard.is_on:
             self._door_token = cluster_token()
         ports = {"channel": await self._channels.start(*channel), "http": await self._service.start(*http)}
         self._keeper.start()

@@ -50,9 +50,12 @@ class Process:
         with os.fdopen(read) as pipe:
             self.ports: dict[str, int] = json.loads(pipe.readline())
 
-    def get(self, path: str) -> tuple[int, str]:
+    def get(self, path: str, host: str = "localhost") -> tuple[int, str]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.ports['http']}{path}", headers={"Host": host}
+        )
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['http']}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -129,6 +132,12 @@ async def test_health_lists_the_decoders_and_says_when_it_is_ready(start: Callab
     told = json.loads(body)
     assert status == 200 and told["ready"] is True and told["state"] == "ready"
     assert [worker["state"] for worker in told["workers"]] == ["ready"]
+
+
+def test_a_page_whose_own_name_leads_here_is_not_answered(start: Callable[..., Process]) -> None:
+    process = start()
+    assert process.get("/metrics")[0] == 200
+    assert process.get("/metrics", "evil.example")[0] == 403
 
 
 async def test_a_killed_decoder_is_back_without_help(start: Callable[..., Process]) -> None:
