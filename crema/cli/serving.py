@@ -16,6 +16,7 @@ from crema.cli.console import Console
 from crema.cli.send import send
 from crema.host.config import ResolvedCluster
 from crema.host.logs import configure_logs
+from crema.host.process import forbid_core_dumps
 from deploy.environments import environments_here
 from deploy.orphans import adopt_orphans
 from deploy.state_folder import StateFolder
@@ -31,6 +32,7 @@ def serve(cluster: ResolvedCluster, folder: StateFolder, photos: tuple[Path, ...
 async def _serve(
     cluster: ResolvedCluster, folder: StateFolder, console: Console, photos: tuple[Path, ...], log_level: str
 ) -> None:
+    forbid_core_dumps()
     _log_to(folder, log_level)
     adopt_orphans()
 
