@@ -19,6 +19,7 @@ import pytest
 
 from crema.host.channel_client import ChannelClient
 from preprocessor.app import main
+from preprocessor.decoder import UNPRIVILEGED_ID
 from tests.preprocessor import image_files as f
 from tests.preprocessor.pools import is_alive, until
 
@@ -234,3 +235,27 @@ def test_wrong_arguments_are_wrong_use(wrong: list[str], capsys: pytest.CaptureF
         main(wrong)
     assert caught.value.code == 2
     assert "expected" in capsys.readouterr().err
+
+
+def status_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
+async def test_decoders_of_root_s_are_a_user_s_who_owns_nothing_and_still_end_with_their_host(
+    start: Callable[..., Process],
+) -> None:
+    process = start()
+    client = await connected(process)
+    (decoder,) = process.decoders()
+    if os.geteuid() == 0:
+        status = status_of(decoder)
+        assert f"Uid:\t{UNPRIVILEGED_ID}\t{UNPRIVILEGED_ID}\t{UNPRIVILEGED_ID}" in status
+        assert f"Gid:\t{UNPRIVILEGED_ID}\t{UNPRIVILEGED_ID}\t{UNPRIVILEGED_ID}" in status
+        assert "NoNewPrivs:\t1" in status
+        assert "CapEff:\t0000000000000000" in status
+    for image in (f.jpeg(), f.png(), f.saved(f.quadrants(), "WEBP"), f.saved(f.quadrants(), "GIF")):
+        answer, _ = await ask(client, image)
+        assert answer["status"] == 200
+    await client.close()
+    process.end()
+    await until(lambda: not is_alive(decoder), "the decoder has ended")
