@@ -43,6 +43,7 @@ from minion.state import Life, State
 from minion.watchdog import Watchdog
 from minion.worker_keeper import WorkerKeeper
 from minion.worker_process import OnAnswer, WorkerPlan, WorkerProcess
+from minion.worker_user import worker_user
 
 DRAIN_S: Final = 25.0
 
@@ -154,17 +155,22 @@ async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> Non
     """Run one minion until it is asked to stop."""
     remove_abandoned()
     folder = RunFolder()
+    light_ring = args.light or make_light_ring(folder.path / "light")
+    needed = [args.python, args.python.parent.parent, light_ring / "crema" / "worker.py", folder.open_up()]
+    needed += [manifest.package_dir, *manifest.package_dir.rglob("*")]
+    user = worker_user(manifest.name, manifest.version, needed)
     plan = WorkerPlan(
         python=args.python,
         package_dir=manifest.package_dir,
         card=manifest.card(),
-        light_ring=args.light or make_light_ring(folder.path / "light"),
+        light_ring=light_ring,
         run_folder=folder.path,
         device=args.device,
-        warmup=args.warmup,
+        warmup=args.warmup if user is None or args.warmup is None else folder.lend(args.warmup),
         load_s=manifest.load_s,
         workers=manifest.workers,
         arena=arena_for(manifest.gate.max_pending, manifest.input.item_bytes),
+        user=user,
     )
     minion = Minion(manifest, plan, _measured(args.curve))
     ports = await minion.start(args.channel, args.http)
