@@ -48,7 +48,7 @@ class HostGuard:
         host = request.headers.get("Host", "")
         if host not in self._known:
             self._check(host)
-        if request.raw_path[:1] != "/":
+        if request._message.path[:1] != "/":
             # the whole URL stands in the request line: then that is what counts, and not the header
             self._check(request.url.raw_authority)
 
