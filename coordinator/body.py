@@ -76,8 +76,10 @@ async def read_body(request: web.BaseRequest, limits: Limits, watch: Watch) -> t
     body.
     """
     content = request.content
-    encoding = request.headers.get("Content-Encoding")
-    if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+    headers = request.headers
+    if "Content-Encoding" in headers and any(
+        each.strip().lower() not in ("", "identity") for each in headers.getall("Content-Encoding")
+    ):
         raise CremaError(
             "unsupported_media_type",
             "Content-Encoding is not taken; send the body as it is, images are compressed already",

@@ -7,7 +7,6 @@ what its caller is told. Once there was a file, nothing is open any more: a file
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +18,13 @@ from aiohttp import web
 from coordinator.gate import Holding
 from coordinator.quota import Quota
 from crema.errors import CremaError
+from crema.host.host_guard import HostGuard
 from crema.host.http_request import Request, request_id_of
 from crema.host.http_responses import problem_response
 from crema.host.key_file import ApiKey, KeyFileError, Keys, Scope, read_keys
 from crema.host.service import OPEN, Route
 
 WATCH_EVERY_S: Final = 1.0
-MAX_KNOWN_HOSTS: Final = 64
 # What browsers cannot send across origins without asking first; admin routes want it.
 ADMIN_HEADER: Final = "X-Crema-Admin"
 
@@ -138,9 +137,7 @@ class Guard:
         """`hosts` are names besides `localhost` under which callers may reach a listener on loopback."""
         self.listens_here_only = True
         """Whether the listener is on loopback."""
-        self._hosts = frozenset(host.lower() for host in hosts)
-        # `Host` headers that were found in order: nearly all callers send the same
-        self._known: set[str] = set()
+        self._host_guard = HostGuard(hosts, "call it by its address, or list the name in coordinator.hosts")
         self._ring = ring
         self._refused = refused
 
@@ -166,29 +163,18 @@ class Guard:
             )
         if self._ring.is_open:
             if self.listens_here_only:
-                host = request.headers.get("Host", "")
-                if host not in self._known:
-                    self._check_host(host)
+                self._host_guard.check(request)
             return
-        if scope == OPEN or (scope == "metrics" and self.listens_here_only):
+        if scope == OPEN:
+            return
+        if scope == "metrics" and self.listens_here_only:
+            # no key is asked for: whoever is on this machine may look, but no web page
+            self._host_guard.check(request)
             return
         caller = self._ring.recognise(request.headers)
         if scope not in caller.scopes:
             raise needs_scope(scope, f"{request.method} {request.rel_url.raw_path[:200]}")
         request.caller = caller
-
-    def _check_host(self, host: str) -> None:
-        """Without keys, loopback alone keeps strangers out: a web page that has its own name resolve to this machine
-        must not get in. It cannot do so with an address or with a name of one word."""
-        name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
-        if is_safe_name(name) or name.lower() in self._hosts:
-            if len(self._known) < MAX_KNOWN_HOSTS:
-                self._known.add(host)
-            return
-        raise CremaError(
-            "forbidden",
-            f"this listener is not called {name[:100]!r}; call it by its address, or list the name in coordinator.hosts",
-        )
 
     async def _refuse(self, request: Request, error: CremaError) -> web.StreamResponse:
         if self._refused is not None:
@@ -206,21 +192,6 @@ def needs_scope(scope: str, what: str) -> CremaError:
     return CremaError(
         "forbidden", f"{what} needs a key with the scope {scope}; make one: crema keys new --scopes {scope}"
     )
-
-
-def is_safe_name(name: str) -> bool:
-    """Whether a name in a `Host` header is one that no stranger can have resolve as they like: an address, one word
-    (`localhost`, a container's name), or below `localhost`."""
-    name = name.lower().removesuffix(".")
-    return "." not in name or name[:1] == "[" or name.endswith(".localhost") or _is_address(name)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _stamp(path: Path) -> object:

@@ -28,6 +28,7 @@ import faulthandler
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from crema.overlap import Answer, Overlap
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
+MAX_OPEN_FILES: Final = 4096
 
 
 class Link:
@@ -336,6 +339,16 @@ def die_with_parent(parent_pid: int) -> None:
         os._exit(0)
 
 
+def limit_itself() -> None:
+    """Descriptors for a model and not for a server; and whatever the model starts gets no more rights than it has."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
 def main() -> None:
     """`python -m crema.worker --fd N --parent-pid P [--pixels-fd M]`: started by the host only."""
     parser = argparse.ArgumentParser(
@@ -348,6 +361,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     die_with_parent(args.parent_pid)
+    limit_itself()
     faulthandler.enable()
     # asked by the host before it kills a worker that hangs: where every thread is
     faulthandler.register(signal.SIGUSR1, all_threads=True)

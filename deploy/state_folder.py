@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,7 +47,7 @@ class StateFolder:
         self.warmup = path / "warmup"
         self.curves = path / "curves"
         """What `crema bench` measured; read here, written by that verb."""
-        self.scratch = private_folder() / f"{state_key(path)}.tmp"
+        self.scratch = _scratch_folder(state_key(path))
         """For the temporary files of the cluster's processes: not beside the cluster file, whose disk may be slow."""
         self._supervisor = path / SUPERVISOR_FILE
         self._lock: int | None = None
@@ -67,7 +68,7 @@ class StateFolder:
         self._lock = lock
         self._left_by_killed = left
         self._empty_scratch()
-        self.scratch.mkdir(mode=0o700)
+        self.scratch.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
 
     def release(self) -> None:
         """Give the folder back, with nothing in it that says a cluster runs."""
@@ -131,6 +132,14 @@ class StateFolder:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def _scratch_folder(key: str) -> Path:
+    """Root's workers are other users (see `minion.worker_user`), who pass through to what they are told of and can list
+    nothing; other people's lies where only they come."""
+    if os.geteuid() == 0:
+        return Path(tempfile.gettempdir()) / f"crema-{key}.tmp"
+    return private_folder() / f"{key}.tmp"
 
 
 def children_written(pids: Iterable[int]) -> list[dict[str, int]]:

@@ -19,6 +19,7 @@ import structlog
 
 from crema.host.channel_server import ChannelServer
 from crema.host.health_routes import health_routes, metrics_route
+from crema.host.host_guard import HostGuard
 from crema.host.light_ring import make_light_ring
 from crema.host.loopback import is_loopback
 from crema.host.manifest import Manifest
@@ -43,6 +44,7 @@ from minion.state import Life, State
 from minion.watchdog import Watchdog
 from minion.worker_keeper import WorkerKeeper
 from minion.worker_process import OnAnswer, WorkerPlan, WorkerProcess
+from minion.worker_user import worker_user
 
 DRAIN_S: Final = 25.0
 
@@ -97,14 +99,13 @@ class Minion:
         )
         self._door_token: str | None = None
         door = Door(self.dispatcher, reader, self._meters, card)
-        self._service = Service(
-            [
-                with_token(Route("POST", "/v1/infer", door.infer, "infer"), lambda: self._door_token),
-                *health_routes(self.readiness),
-                metrics_route(metrics, self.dispatcher.refresh),
-            ],
-            cancels_handlers=True,
-        )
+        self._host_guard = HostGuard()
+        routes = [
+            with_token(Route("POST", "/v1/infer", door.infer, "infer"), lambda: self._door_token),
+            *health_routes(self.readiness),
+            metrics_route(metrics, self.dispatcher.refresh),
+        ]
+        self._service = Service(map(self._host_guard.guarded, routes), cancels_handlers=True)
 
     def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether requests reach the gate, and the rest of the body of `/readyz`."""
@@ -119,7 +120,8 @@ class Minion:
 
     async def start(self, channel: tuple[str, int], http: tuple[str, int]) -> dict[str, int]:
         """Listen, then begin to load. Returns the ports."""
-        if not is_loopback(http[0]):
+        self._host_guard.is_on = is_loopback(http[0])
+        if not self._host_guard.is_on:
             self._door_token = cluster_token()
         ports = {"channel": await self._channels.start(*channel), "http": await self._service.start(*http)}
         self._keeper.start()
@@ -154,17 +156,22 @@ async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> Non
     """Run one minion until it is asked to stop."""
     remove_abandoned()
     folder = RunFolder()
+    light_ring = args.light or make_light_ring(folder.path / "light")
+    needed = [args.python, args.python.parent.parent, light_ring / "crema" / "worker.py", folder.open_up()]
+    needed += [manifest.package_dir, *manifest.package_dir.rglob("*")]
+    user = worker_user(manifest.name, manifest.version, needed)
     plan = WorkerPlan(
         python=args.python,
         package_dir=manifest.package_dir,
         card=manifest.card(),
-        light_ring=args.light or make_light_ring(folder.path / "light"),
+        light_ring=light_ring,
         run_folder=folder.path,
         device=args.device,
-        warmup=args.warmup,
+        warmup=args.warmup if user is None or args.warmup is None else folder.lend(args.warmup),
         load_s=manifest.load_s,
         workers=manifest.workers,
         arena=arena_for(manifest.gate.max_pending, manifest.input.item_bytes),
+        user=user,
     )
     minion = Minion(manifest, plan, _measured(args.curve))
     ports = await minion.start(args.channel, args.http)

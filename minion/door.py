@@ -10,7 +10,6 @@ import binascii
 import json
 import re
 import time
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgpack
@@ -31,6 +30,8 @@ _ITEM_MEMBERS: Final = frozenset({"shape", "dtype", "data", "params"})
 # what the body may hold beside the tensors: per item, and in all
 _ROOM_PER_ITEM: Final = 4096
 _ROOM: Final = 64 * 1024
+# Far more than the items of a full gate have. Without it a body of empty maps would cost a gigabyte and seconds of the loop.
+MAX_VALUES: Final = 100_000
 _MSGPACK: Final = "application/msgpack"
 _MSGPACK_MAP: Final = re.compile(rb"(?!\x89PNG\r\n)[\x80-\x8f\xde\xdf]")
 
@@ -184,6 +185,9 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def _parse_json(text: bytes) -> dict[str, Any]:
+    # in the tensors' base64 there are none of these
+    if text.count(b",") + text.count(b"{") + text.count(b"[") > MAX_VALUES:
+        raise CremaError("invalid_json", f"the body has more than {MAX_VALUES} values; send fewer items")
     try:
         message: dict[str, Any] = json.loads(
             text.decode(), object_pairs_hook=_unique, parse_constant=_no_constant
@@ -198,8 +202,29 @@ def _parse_json(text: bytes) -> dict[str, Any]:
 
 
 def _parse_msgpack(body: bytes) -> dict[str, Any]:
+    seen = 0
+
+    def count(values: list[Any]) -> list[Any]:
+        nonlocal seen
+        # an empty one is a value, too
+        seen += len(values) + 1
+        if seen > MAX_VALUES:
+            raise wire.WireError(f"it has more than {MAX_VALUES} values; send fewer items")
+        return values
+
+    def one_map(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        return _unique(count(pairs))
+
     try:
-        message = msgpack.unpackb(body, strict_map_key=True, object_pairs_hook=_unique, max_ext_len=0)
+        message = msgpack.unpackb(
+            body,
+            strict_map_key=True,
+            object_pairs_hook=one_map,
+            list_hook=count,
+            max_array_len=MAX_VALUES,
+            max_map_len=MAX_VALUES,
+            max_ext_len=0,
+        )
         if type(message) is not dict:
             raise wire.WireError("not a map")
         wire.check_plain(message)
@@ -222,8 +247,7 @@ class _NamedTwice(ValueError):
     """A map names a member twice."""
 
 
-def _unique(given: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    pairs = list(given)
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         seen: set[str] = set()

@@ -29,6 +29,19 @@ class RunFolder:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.path = fresh.rename(root / fresh.name[1:])
 
+    def open_up(self) -> Path:
+        """Let others pass through it to what they are told of, and read none of its names. A place in it, for whoever asks
+        whether they can."""
+        self.path.chmod(0o711)
+        return self.path / "any"
+
+    def lend(self, file: Path) -> Path:
+        """A copy of `file` here that everybody may read."""
+        lent = self.path / file.name
+        shutil.copyfile(file, lent)
+        lent.chmod(0o644)
+        return lent
+
     def remove(self) -> None:
         """Remove it and all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)

@@ -27,11 +27,12 @@ _SECRET_WORDS: Final = ("TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "KEY")
 
 
 def worker_environment(
-    inherited: Mapping[str, str], light_ring: Path, scratch: Path, workers: int = 1
+    inherited: Mapping[str, str], light_ring: Path, scratch: Path, workers: int = 1, user: int | None = None
 ) -> dict[str, str]:
     """The environment of a worker whose PYTHONPATH is `light_ring` and whose home is `scratch`.
 
-    One of several workers is told to use its share of the cores, unless somebody tuned that already.
+    One of several workers is told to use its share of the cores, unless somebody tuned that already. A `user` of its own
+    has a name only here: libraries that ask for one find it.
     """
     environment = {
         name: value
@@ -47,6 +48,8 @@ def worker_environment(
         share = str(max(1, len(os.sched_getaffinity(0)) // workers))
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             environment.setdefault(name, share)
+    if user is not None:
+        environment.update(USER="crema", LOGNAME="crema")
     environment.update(
         PYTHONPATH=str(light_ring),
         PYTHONUNBUFFERED="1",
@@ -59,9 +62,12 @@ def worker_environment(
     return environment
 
 
-def make_scratch(folder: Path) -> Path:
+def make_scratch(folder: Path, user: int | None = None) -> Path:
     """An empty folder in `folder` for one worker: its working directory, home and place for temporary files."""
-    return Path(tempfile.mkdtemp(prefix="worker-", dir=folder))
+    scratch = Path(tempfile.mkdtemp(prefix="worker-", dir=folder))
+    if user is not None:
+        os.chown(scratch, user, user)
+    return scratch
 
 
 def remove_scratch(scratch: Path) -> None:

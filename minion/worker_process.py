@@ -57,6 +57,8 @@ class WorkerPlan:
     """How many share the machine's cores."""
     arena: Arena | None = None
     """The memory that they share with the host."""
+    user: int | None = None
+    """Whom they run as; None: as the host does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ class WorkerProcess:
     # -- starting and ending -------------------------------------------------------------------------------------------
 
     async def _spawn(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._scratch = make_scratch(self._plan.run_folder)
+        self._scratch = make_scratch(self._plan.run_folder, self._plan.user)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
@@ -329,6 +331,9 @@ def _start_process(plan: WorkerPlan, scratch: Path, channel: int, output: int) -
         stderr=output,
         pass_fds=inherited,
         cwd=scratch,
-        env=worker_environment(os.environ, plan.light_ring, scratch, plan.workers),
+        env=worker_environment(os.environ, plan.light_ring, scratch, plan.workers, plan.user),
         start_new_session=True,
+        user=plan.user,
+        group=plan.user,
+        extra_groups=None if plan.user is None else [],
     )

@@ -23,7 +23,9 @@ import structlog
 from crema.host.channel_server import ChannelServer
 from crema.host.fetch_hosts import parse_host_rule, parse_network
 from crema.host.health_routes import health_routes, metrics_route
+from crema.host.host_guard import HostGuard
 from crema.host.image_signatures import cannot_be_read
+from crema.host.loopback import is_loopback
 from crema.host.metrics import Metrics
 from crema.host.service import Service
 from crema.host.tier import (
@@ -71,11 +73,14 @@ class Preprocessor:
         self.fetches = Fetches(fetch)
         self.intake = Intake(self.pool, self.gate, self.meters, formats=formats, fetches=self.fetches)
         self.channels = ChannelServer(self.intake, "preprocessor", frozenset({"coordinator"}), token=token)
-        self.service = Service([*health_routes(self.health), metrics_route(self.metrics, self._refresh)])
+        self._host_guard = HostGuard()
+        routes = [*health_routes(self.health), metrics_route(self.metrics, self._refresh)]
+        self.service = Service(map(self._host_guard.guarded, routes))
         self._busy = BusyShare(workers, time.monotonic())
 
     async def start(self, channel: tuple[str, int], http: tuple[str, int]) -> dict[str, int]:
         """Listen, then spawn the decode processes. Returns the ports as `{channel, http}`."""
+        self._host_guard.is_on = is_loopback(http[0])
         ports = {"channel": await self.channels.start(*channel), "http": await self.service.start(*http)}
         self.pool.start()
         self.fetches.start()

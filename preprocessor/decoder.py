@@ -29,7 +29,7 @@ from PIL import Image
 from crema.errors import CremaError
 from crema.host.image_limits import MAX_PIXELS
 from crema.host.image_signatures import image_formats
-from crema.host.process import die_with_parent, raise_malloc_thresholds
+from crema.host.process import die_with_parent, give_root_away, raise_malloc_thresholds
 from preprocessor.colour import Profiles
 from preprocessor.decode import Decoded, decode
 from preprocessor.link import MAX_MESSAGE_BYTES, READY, unpack_request
@@ -38,6 +38,8 @@ from preprocessor.tray import TRAY_BYTES, Tray
 
 # On top of what the host enforces: should the host itself be stuck, the kernel ends the decode after about this long.
 CPU_SLACK_S: Final = 2
+# Nobody's: another than the fetcher's, so that neither can touch the other.
+UNPRIVILEGED_ID: Final = 64_918
 OPEN_FILES: Final = 32
 # A heavy image gets about a quarter of a core that others want too.
 HEAVY_NICENESS: Final = 5
@@ -65,7 +67,15 @@ def main() -> None:
     profiles = Profiles()
     tray = Tray(args.tray_fd)
     limit_decoding()
+    if args.formats:
+        # what reads them is not even imported elsewhere; from here on nothing may be
+        from preprocessor.optional_openers import load
+
+        load(args.formats)
     limit_process(args.memory_mb)
+    if give_root_away(UNPRIVILEGED_ID):
+        # the kernel forgets this at a change of user
+        die_with_parent(args.parent_pid, signal.SIGKILL)
     with socket.socket(fileno=args.fd) as link:
         serve(link, tray, partial(decode, profiles=profiles, formats=args.formats), args.cpu_s)
 

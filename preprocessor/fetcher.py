@@ -26,7 +26,7 @@ from crema.errors import CremaError
 from crema.host.channel import Buffer, Channel, ChannelLost
 from crema.host.fetch_hosts import parse_host_rule, parse_network
 from crema.host.image_signatures import image_formats
-from crema.host.process import die_with_parent
+from crema.host.process import die_with_parent, give_root_away
 from preprocessor.fetch import Fetch, FetchFailed
 from preprocessor.fetch_addresses import Addresses
 
@@ -58,7 +58,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     tls = ssl.create_default_context()
     limit_process()
-    if give_root_away():
+    if give_root_away(UNPRIVILEGED_ID):
         # the kernel forgets this at a change of user
         die_with_parent(args.parent_pid, signal.SIGKILL)
     fetch = Fetch(args.host, Addresses(args.private), tls=tls, formats=args.formats)
@@ -78,20 +78,6 @@ def limit_process() -> None:
         _, hard = resource.getrlimit(kind)
         most = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (most, most))
-
-
-def give_root_away() -> bool:
-    """Become a user who owns nothing, when this process is root's. False when it is not, or may not change its user."""
-    if os.geteuid() != 0:
-        return False
-    try:
-        os.setgroups([])
-        os.setgid(UNPRIVILEGED_ID)
-        os.setuid(UNPRIVILEGED_ID)
-    except OSError:
-        # a container without the right to, or with no such user: it contains its root by other means
-        return False
-    return True
 
 
 async def serve(link: socket.socket, fetch: Fetch) -> None:

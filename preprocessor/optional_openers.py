@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from PIL import AvifImagePlugin, ImageFile
@@ -38,6 +39,12 @@ def _heic(file: io.BytesIO) -> ImageFile.ImageFile:
     reader: Any = pillow_heif.HeifImageFile
     opened: ImageFile.ImageFile = reader(file)
     return opened
+
+
+def load(formats: Collection[str]) -> None:
+    """Import what reads these formats now: a decode process may not be able to later."""
+    if "heic" in formats:
+        importlib.import_module("pillow_heif")
 
 
 OPENERS: Final[Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]]] = {

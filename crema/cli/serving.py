@@ -16,6 +16,8 @@ from crema.cli.console import Console
 from crema.cli.send import send
 from crema.host.config import ResolvedCluster
 from crema.host.logs import configure_logs
+from crema.host.process import forbid_core_dumps
+from crema.host.tier import cluster_token
 from deploy.environments import environments_here
 from deploy.orphans import adopt_orphans
 from deploy.state_folder import StateFolder
@@ -31,6 +33,7 @@ def serve(cluster: ResolvedCluster, folder: StateFolder, photos: tuple[Path, ...
 async def _serve(
     cluster: ResolvedCluster, folder: StateFolder, console: Console, photos: tuple[Path, ...], log_level: str
 ) -> None:
+    forbid_core_dumps()
     _log_to(folder, log_level)
     adopt_orphans()
 
@@ -79,4 +82,4 @@ def _stop_on_signals(supervisor: Supervisor, folder: StateFolder, console: Conso
 def _log_to(folder: StateFolder, level: str) -> None:
     """This process's own log goes where those of its children are; the terminal is for what people need to know."""
     log_file = os.fdopen(folder.log_file("supervisor").open(), "a", buffering=1)
-    configure_logs("supervisor", level, stream=log_file)
+    configure_logs("supervisor", level, stream=log_file, secret=cluster_token())

@@ -10,7 +10,8 @@ import socket
 import struct
 from typing import Any, Final, Protocol, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from crema.host.broken_body import Unreadable, end_broken_body
 from crema.host.http_request import Request
@@ -42,7 +43,7 @@ class Connection(web.RequestHandler):
     """One HTTP connection: aiohttp's, plus deadlines for headers and for reading answers, a cap on connections and our
     error documents."""
 
-    __slots__ = ("_address", "_header_timer", "_shell", "_socket", "_write_timer")
+    __slots__ = ("_address", "_header_timer", "_last_body", "_shell", "_socket", "_write_timer")
 
     def __init__(self, shell: Shell, server: web.Server, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
@@ -52,6 +53,7 @@ class Connection(web.RequestHandler):
         self._socket: asyncio.Transport | None = None
         self._header_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self._last_body: StreamReader | None = None
 
     def connection_made(self, made: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", made)
@@ -92,11 +94,25 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != before:
             self._stop_header_timer()
-            if type(self._messages[-1][0]) is Unreadable:
+            last, self._last_body = self._messages[-1]
+            if type(last) is Unreadable:
                 end_broken_body(self)
         elif self._header_timer is None and self.is_waiting and data:
             # bytes between two requests that are not yet a request: the next one's headers have begun
             self._header_timer = self._loop.call_later(HEADER_TIMEOUT_S, self._headers_too_slow)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A caller who ends in the middle of a body is told so, if they still listen; any other has left."""
+        body = self._last_body
+        if self._socket is None or body is None or body.is_eof() or body.exception() is not None:
+            return False
+        body.set_exception(PayloadEncodingError("the body ended early"))
+        self._lingering_time = 0.0
+        return True
+
+    def body_is_unwanted(self) -> None:
+        """The request is answered before its body has come: whether the rest still comes is no matter."""
+        self._last_body = None
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         # the library calls this for every chunk of a body that is read, and has its parser look again, paused or not

@@ -6,21 +6,29 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, TextIO, cast
 
 import structlog
 
 from crema.host.log_stream import LogStream
 
+# What is shorter is no secret, and would blot out half of what is said.
+SHORTEST_SECRET: Final = 8
 _API_KEY: Final = re.compile(r"crema_[0-9a-f]{12}_[A-Za-z0-9_-]+")
 
 
 def configure_logs(
-    tier: str, level: str = "info", bound: Mapping[str, str] | None = None, *, stream: TextIO | None = None
+    tier: str,
+    level: str = "info",
+    bound: Mapping[str, str] | None = None,
+    *,
+    stream: TextIO | None = None,
+    secret: str | None = None,
 ) -> None:
     """Set structlog up for this process; `tier` and `bound` stand in every event. Call once, in the entry point.
 
-    `stream` is where the lines go; default: standard error.
+    `stream` is where the lines go; default: standard error. `secret` stands in no line, like API keys.
     """
     stream = cast(TextIO, LogStream(sys.stderr if stream is None else stream))
     threshold = logging.getLevelNamesMapping()[level.upper()]
@@ -31,7 +39,7 @@ def configure_logs(
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
-            _blot_out_keys,
+            partial(_blot_out_secrets, secret),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory(stream),
@@ -46,6 +54,8 @@ def configure_logs(
     )
 
 
-def _blot_out_keys(logger: Any, method: str, line: Any) -> Any:
-    """Whatever was logged by mistake: an API key does not get out."""
+def _blot_out_secrets(secret: str | None, logger: Any, method: str, line: Any) -> Any:
+    """Whatever was logged by mistake: an API key or the cluster's token does not get out."""
+    if secret and len(secret) >= SHORTEST_SECRET:
+        line = line.replace(secret, "***")
     return _API_KEY.sub("crema_***", line) if "crema_" in line else line

@@ -16,6 +16,7 @@ from typing import Final
 from crema.session import take_over
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NO_NEW_PRIVS: Final = 38
 _M_TRIM_THRESHOLD: Final = -1
 _M_TOP_PAD: Final = -2
 _M_MMAP_THRESHOLD: Final = -3
@@ -50,6 +51,27 @@ def raise_descriptor_limit() -> None:
     if soft != hard:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def give_root_away(user_id: int) -> bool:
+    """Become a user who owns nothing, when this process is root's, and never more than that again.
+
+    False when it is not root's, or may not change its user. What is loaded later must be open to others; who dies with
+    its parent has to say so once more, because the kernel forgets it at a change of user.
+    """
+    if os.geteuid() != 0:
+        return False
+    try:
+        os.setgroups([])
+        os.setgid(user_id)
+        os.setuid(user_id)
+    except OSError:
+        # a container without the right to, or with no such user: it contains its root by other means
+        return False
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    return True
 
 
 def die_with_parent(parent_pid: int, signal_number: int = signal.SIGTERM) -> None:

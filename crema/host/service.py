@@ -11,10 +11,11 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpVersion10
 from aiohttp.http_exceptions import LineTooLong, PayloadEncodingError
 from aiohttp.web_protocol import RequestPayloadError
 
@@ -208,7 +209,7 @@ class Service:
             if is_last:
                 raise CremaError(
                     "invalid_request",
-                    "this way to frame a request is not taken; send Content-Length or Transfer-Encoding: chunked alone",
+                    "this way to frame a request is not taken; speak HTTP/1.1 and send Content-Length or Transfer-Encoding: chunked alone",
                 )
             for name, value in request.raw_headers:
                 if len(name) + len(value) > MAX_LINE_BYTES:
@@ -241,6 +242,7 @@ class Service:
             # What is left of a body that was not wanted is no next request, and after an upgrade (which is never
             # taken) the parser reads none: the connection ends with this answer.
             response.force_close()
+            cast(Connection, request.protocol).body_is_unwanted()
         if type(response) is WholeAnswer:
             return response
         if response.status == 408:
@@ -298,7 +300,11 @@ def _broken_body() -> CremaError:
 def _is_framed_plainly(request: Request) -> bool:
     """Whether where the request ends is beyond doubt.
 
-    A coding below `chunked` would reach a handler undecoded, and what follows a CONNECT is no HTTP.
+    A coding below `chunked` would reach a handler undecoded, and what follows a CONNECT is no HTTP. Before 1.0 there were
+    neither headers nor status lines: whoever names such a version, or none, is told so in the oldest that has them.
     """
+    if request._version < HttpVersion10:
+        request._version = HttpVersion10
+        return False
     coding = request.headers.get("Transfer-Encoding")
     return (coding is None or coding.strip().lower() == "chunked") and request.method != "CONNECT"

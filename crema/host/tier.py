@@ -139,7 +139,7 @@ def run(tier: str, args: argparse.Namespace, main: Callable[[Stop], Awaitable[No
     raise_malloc_thresholds()
     forbid_core_dumps()
     raise_descriptor_limit()
-    configure_logs(tier, args.log_level, bound)
+    configure_logs(tier, args.log_level, bound, secret=cluster_token())
 
     async def live() -> None:
         stop = Stop()

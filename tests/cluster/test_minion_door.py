@@ -129,6 +129,13 @@ async def test_other_methods_and_paths_are_problems(echo: RunningMinion) -> None
         assert answer.content_type == "application/problem+json"
 
 
+async def test_a_page_whose_own_name_leads_here_is_not_answered(echo: RunningMinion) -> None:
+    status, body, _ = await post(echo, {"items": [ITEM]}, Host="evil.example:7001")
+    assert (status, body["code"]) == (403, "forbidden")
+    async with echo.http.get("/metrics", headers={"Host": "evil.example"}) as answer:
+        assert answer.status == 403
+
+
 async def test_a_full_minion_refuses_at_the_door_with_retry_after() -> None:
     async with running_minion("sleepy") as minion:
         slow = asyncio.ensure_future(minion.infer(255))

@@ -69,6 +69,15 @@ def test_a_version_that_cannot_load_is_named_with_its_reason_and_stops_no_other(
     assert "Traceback" not in failed[0]
 
 
+def test_no_process_leaves_a_core_dump(cluster: RunningCluster) -> None:
+    status = json.loads(cluster.crema("status", "--json").stdout)
+    for process in status["processes"]:
+        if process["state"] == "ready":
+            limits = Path(f"/proc/{process['pid']}/limits").read_text()
+            (line,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+            assert line.split()[4:6] == ["0", "0"], process
+
+
 def test_status_lists_every_process_with_pid_and_ports(cluster: RunningCluster) -> None:
     status = json.loads(cluster.crema("status", "--json").stdout)
     kinds = [

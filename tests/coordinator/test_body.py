@@ -317,6 +317,14 @@ async def test_a_content_encoding_of_nothing_is_none(cluster: Cluster, coding: s
     assert status == 200
 
 
+async def test_a_content_encoding_behind_one_of_nothing_is_seen(cluster: Cluster) -> None:
+    head = post(
+        len(JPEG), "Content-Encoding: identity", "Content-Encoding: gzip", path="/v1/analyze?models=tags"
+    )
+    status, _, problem = await raw(cluster, head, JPEG)
+    assert (status, problem["code"]) == (415, "unsupported_media_type")
+
+
 @pytest.mark.parametrize("broken", [b"zz\r\nabc\r\n0\r\n\r\n", b"2\r\nabcdef\r\n0\r\n\r\n"])
 async def test_chunks_that_break_off_later_are_told_at_once(cluster: Cluster, broken: bytes) -> None:
     head = post(None, path="/v1/analyze?models=tags")

@@ -39,6 +39,26 @@ def test_a_large_msgpack_map_is_a_map() -> None:
     assert parse(msgpack.packb(message)) == message
 
 
+@pytest.mark.parametrize("value", [b"{}", b"[]", b"0"])
+def test_a_body_of_millions_of_values_is_refused_before_they_are_made(value: bytes) -> None:
+    error = refused(b'{"items":[' + (value + b",") * 200_000 + value + b"]}")
+    assert error.code == "invalid_json"
+    assert "100000 values" in error.message
+
+
+@pytest.mark.parametrize("value", [{}, [], 0, [{}]])
+def test_so_is_one_in_msgpack(value: Any) -> None:
+    assert refused(msgpack.packb({"items": [value] * 200_000})).code == "invalid_request"
+    assert refused(msgpack.packb({"items": [[value] * 1000] * 101})).code == "invalid_request"
+
+
+def test_many_items_and_large_tensors_are_no_such_body() -> None:
+    item = {"shape": [224, 224, 3], "dtype": "uint8", "data": "A" * 1000, "params": {"a": 1, "b": "x"}}
+    message = {"items": [item] * 1024}
+    assert parse(json.dumps(message).encode()) == message
+    assert parse(msgpack.packb(message)) == message
+
+
 def test_an_empty_body_is_an_invalid_request() -> None:
     assert refused(b"").code == "invalid_request"
 

@@ -19,6 +19,7 @@ import pytest
 
 from crema.host.channel_client import ChannelClient
 from preprocessor.app import main
+from preprocessor.decoder import UNPRIVILEGED_ID
 from tests.preprocessor import image_files as f
 from tests.preprocessor.pools import is_alive, until
 
@@ -50,9 +51,12 @@ class Process:
         with os.fdopen(read) as pipe:
             self.ports: dict[str, int] = json.loads(pipe.readline())
 
-    def get(self, path: str) -> tuple[int, str]:
+    def get(self, path: str, host: str = "localhost") -> tuple[int, str]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.ports['http']}{path}", headers={"Host": host}
+        )
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['http']}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -129,6 +133,12 @@ async def test_health_lists_the_decoders_and_says_when_it_is_ready(start: Callab
     told = json.loads(body)
     assert status == 200 and told["ready"] is True and told["state"] == "ready"
     assert [worker["state"] for worker in told["workers"]] == ["ready"]
+
+
+def test_a_page_whose_own_name_leads_here_is_not_answered(start: Callable[..., Process]) -> None:
+    process = start()
+    assert process.get("/metrics")[0] == 200
+    assert process.get("/metrics", "evil.example")[0] == 403
 
 
 async def test_a_killed_decoder_is_back_without_help(start: Callable[..., Process]) -> None:
@@ -225,3 +235,27 @@ def test_wrong_arguments_are_wrong_use(wrong: list[str], capsys: pytest.CaptureF
         main(wrong)
     assert caught.value.code == 2
     assert "expected" in capsys.readouterr().err
+
+
+def status_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
+async def test_decoders_of_root_s_are_a_user_s_who_owns_nothing_and_still_end_with_their_host(
+    start: Callable[..., Process],
+) -> None:
+    process = start()
+    client = await connected(process)
+    (decoder,) = process.decoders()
+    if os.geteuid() == 0:
+        status = status_of(decoder)
+        assert f"Uid:\t{UNPRIVILEGED_ID}\t{UNPRIVILEGED_ID}\t{UNPRIVILEGED_ID}" in status
+        assert f"Gid:\t{UNPRIVILEGED_ID}\t{UNPRIVILEGED_ID}\t{UNPRIVILEGED_ID}" in status
+        assert "NoNewPrivs:\t1" in status
+        assert "CapEff:\t0000000000000000" in status
+    for image in (f.jpeg(), f.png(), f.saved(f.quadrants(), "WEBP"), f.saved(f.quadrants(), "GIF")):
+        answer, _ = await ask(client, image)
+        assert answer["status"] == 200
+    await client.close()
+    process.end()
+    await until(lambda: not is_alive(decoder), "the decoder has ended")

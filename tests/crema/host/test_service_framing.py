@@ -186,6 +186,47 @@ async def test_what_is_no_request_behind_a_whole_one_has_its_own_answer() -> Non
         assert statuses(first) + statuses(second) == [200, 400]
 
 
+@pytest.mark.parametrize("line", [b"GET /echo", b"GET /echo HTTP/0.9", b"POST /echo"])
+async def test_a_request_of_before_http_1_is_refused_with_a_status_line_that_can_be_read(line: bytes) -> None:
+    async with running() as small:
+        answer = await small.ask(line + b"\r\n\r\n")
+        assert statuses(answer) == [400]
+        assert small.seen == []
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.05])
+@pytest.mark.parametrize(
+    "sent",
+    [_post(b"Content-Length: 9", body=b"abc"), _chunked(b"9\r\nabc"), _post(b"Content-Length: 9", body=b"")],
+)
+async def test_who_ends_in_the_middle_of_a_body_is_told(sent: bytes, pause_s: float) -> None:
+    async with running() as small:
+        reader, writer = await small.connect()
+        writer.write(sent)
+        await asyncio.sleep(pause_s)
+        writer.write_eof()
+        async with asyncio.timeout(2):
+            answer = await reader.read()
+        writer.close()
+        assert statuses(answer) == [400]
+
+
+async def test_who_ends_while_a_refused_body_still_comes_has_one_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running() as small:
+        for pause_s in (0.0, 0.05):
+            reader, writer = await small.connect()
+            writer.write(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+            await asyncio.sleep(pause_s)
+            writer.write_eof()
+            async with asyncio.timeout(1):
+                answer = await reader.read()
+            writer.close()
+            assert statuses(answer) == [401]
+        assert caplog.text == ""
+
+
 async def test_a_refusal_before_the_body_ends_the_connection() -> None:
     async with running() as small:
         for path in (b"/refuse", b"/nowhere"):
