@@ -14,6 +14,7 @@ import msgpack
 
 from coordinator.violations import invalid
 from crema.errors import CremaError
+from crema.host.counted_msgpack import TooManyValues, unpack_counted
 
 MAX_DEPTH: Final = 16
 # Far more than any call needs. Without it 20 MiB of `[{},{},…` would cost a gigabyte and seconds of the event loop.
@@ -57,39 +58,19 @@ def decode_json(data: bytes | memoryview) -> dict[str, Any]:
 
 def decode_msgpack(data: bytes | memoryview) -> dict[str, Any]:
     """A msgpack map. Raises CremaError `invalid_request` for anything else."""
-    size = len(data)
-    seen = 0
-
-    def count(pairs: Any) -> Any:
-        nonlocal seen
-        seen += len(pairs)
-        if seen > MAX_VALUES:
-            raise _Malformed(f"more than {MAX_VALUES} values")
-        return pairs
 
     def one_map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-        count(pairs)
         for key, _ in pairs:
             if type(key) is not str:
                 raise _Malformed("a map's key is not a text")
         return _unique(pairs)
 
     try:
-        value = msgpack.unpackb(
-            data,
-            object_pairs_hook=one_map,
-            list_hook=count,
-            strict_map_key=True,
-            max_str_len=size,
-            max_bin_len=size,
-            max_array_len=MAX_VALUES,
-            max_map_len=MAX_VALUES,
-            max_ext_len=0,
-        )
+        value = unpack_counted(data, MAX_VALUES, one_map)
         if type(value) is not dict:
             raise _Malformed("the body is not a map")
         _check(value, 1)
-    except _Malformed as error:
+    except (_Malformed, TooManyValues) as error:
         raise invalid((), f"not a msgpack body that is taken here: {error}") from None
     except msgpack.ExtraData:
         raise invalid((), "bytes follow after the msgpack map; send the map alone") from None

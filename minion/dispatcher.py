@@ -222,8 +222,7 @@ class Dispatcher:
         if skipped is not None and not self._leave_out(batch, skipped):
             self._broken(batch)
             return
-        error = header.get("error")
-        if error is not None:
+        if header.get("error") is not None:
             self._batch_raised(batch, header)
             return
         items = batch.items

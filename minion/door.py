@@ -19,6 +19,7 @@ from aiohttp import web
 from crema import wire
 from crema.errors import CremaError, retry_after_seconds
 from crema.host.channel import Buffer
+from crema.host.counted_msgpack import TooManyValues, unpack_counted
 from minion.answers import error_map, packed_list, timing_of
 from minion.body import read_body
 from minion.dispatcher import Dispatcher
@@ -202,34 +203,15 @@ def _parse_json(text: bytes) -> dict[str, Any]:
 
 
 def _parse_msgpack(body: bytes) -> dict[str, Any]:
-    seen = 0
-
-    def count(values: list[Any]) -> list[Any]:
-        nonlocal seen
-        # an empty one is a value, too
-        seen += len(values) + 1
-        if seen > MAX_VALUES:
-            raise wire.WireError(f"it has more than {MAX_VALUES} values; send fewer items")
-        return values
-
-    def one_map(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        return _unique(count(pairs))
-
     try:
-        message = msgpack.unpackb(
-            body,
-            strict_map_key=True,
-            object_pairs_hook=one_map,
-            list_hook=count,
-            max_array_len=MAX_VALUES,
-            max_map_len=MAX_VALUES,
-            max_ext_len=0,
-        )
+        message = unpack_counted(body, MAX_VALUES, _unique)
         if type(message) is not dict:
             raise wire.WireError("not a map")
         wire.check_plain(message)
     except _NamedTwice as error:
         raise invalid(str(error)) from None
+    except TooManyValues as error:
+        raise invalid(f"the body holds {error}; send fewer items") from None
     except (
         wire.WireError,
         ValueError,

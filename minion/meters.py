@@ -6,8 +6,9 @@ costs more than the step that it counts.
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
+from crema.host.folded_counts import FoldedCounts
 from crema.host.folded_histogram import FoldedHistogram
 from crema.host.metrics import SECONDS, SIZES, Metrics
 from crema.names import LANES, Lane
@@ -23,13 +24,10 @@ class Meters:
 
     def __init__(self, metrics: Metrics, model: str, version: str) -> None:
         labels = (_TIER, model, version)
-        self._requests = metrics.requests_total
+        self._answered: FoldedCounts[int] = FoldedCounts(
+            lambda status: metrics.requests_total.labels(*labels, str(status))
+        )
         self._labels = labels
-        self._codes: dict[int, Any] = {}
-        self._answered: dict[int, int] = {}
-        """Requests answered since the metrics were last read, by status."""
-        self._admitted: dict[Lane, int] = dict.fromkeys(LANES, 0)
-        """Items admitted since then."""
         self._refused = {
             (reason, lane): metrics.refused_total.labels(*labels, reason, lane)
             for reason in get_args(Reason)
@@ -40,6 +38,10 @@ class Meters:
             for decision in ("accepted", *get_args(Reason))
             for lane in LANES
         }
+        self._accepted: FoldedCounts[Lane] = FoldedCounts(lambda lane: self._items["accepted", lane])
+        # asked there straight: once or more per batch, and per request
+        self.answered, self.accepted = self._answered.add, self._accepted.add
+        """`n` requests were answered with a status; the gate admitted a request of `n` items in a lane."""
         self._restarts = {
             reason: metrics.worker_restarts_total.labels(*labels, reason) for reason in RESTART_REASONS
         }
@@ -62,21 +64,10 @@ class Meters:
         self.batch_splits = metrics.batch_splits_total.labels(*labels)
         self.answered(200, 0)
 
-    def answered(self, status: int, n: int = 1) -> None:
-        """`n` requests were answered with `status`."""
-        self._answered[status] = self._answered.get(status, 0) + n
-
     def fold(self) -> None:
         """Hand over what was counted since the last time."""
-        answered, self._answered = self._answered, {}
-        for status, count in answered.items():
-            counter = self._codes.get(status)
-            if counter is None:
-                counter = self._codes[status] = self._requests.labels(*self._labels, str(status))
-            counter.inc(count)
-        for lane, count in self._admitted.items():
-            self._items["accepted", lane].inc(count)
-            self._admitted[lane] = 0
+        self._answered.fold()
+        self._accepted.fold()
         for histogram in (self.request_seconds, self.queue_wait_seconds, self.batch_size, self.batch_seconds):
             histogram.fold()
 
@@ -84,10 +75,6 @@ class Meters:
         """What the workers say of their GPU; a minion on a CPU shows no such figures."""
         for kind, amount in memory._asdict().items():
             self._gpu_memory.labels(*self._labels, kind).set(amount)
-
-    def accepted(self, lane: Lane, n: int) -> None:
-        """The gate admitted a request of `n` items."""
-        self._admitted[lane] += n
 
     def refused(self, reason: Reason, lane: Lane, n: int) -> None:
         """The gate refused a request of `n` items."""

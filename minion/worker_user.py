@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 def worker_user(name: str, version: str, needed: Iterable[Path]) -> int | None:
-    """The id of the user, or None to change none.
+    """The id of the user, or None to change none. It is taken from the version's name; two of many may come to the same.
 
     `needed` is what the worker reads. Where only root may read that, it stays root's, and the log names the place.
     """

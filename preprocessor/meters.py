@@ -6,8 +6,9 @@ more than the step that it counts.
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
+from crema.host.folded_counts import FoldedCounts
 from crema.host.folded_histogram import FoldedHistogram
 from crema.host.metrics import SECONDS, Metrics
 from crema.names import LANES, Lane
@@ -21,11 +22,10 @@ class Meters:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._codes: dict[int, Any] = {}
-        self._answered: dict[int, int] = {}
-        """Requests answered since the metrics were last read, by status."""
-        self._accepted: dict[Lane, int] = dict.fromkeys(LANES, 0)
-        """Images let in since then."""
+        self._answered: FoldedCounts[int] = FoldedCounts(
+            lambda status: metrics.requests_total.labels(**_TIER, code=str(status))
+        )
+        self._accepted: FoldedCounts[Lane] = FoldedCounts(lambda lane: self._items["accepted", lane])
         stages = metrics.preprocess_seconds
         self._queue, self._decode, self._resize, self._fetch = (
             FoldedHistogram(stages.labels(stage=stage), SECONDS)
@@ -48,7 +48,7 @@ class Meters:
 
     def answered(self, status: int, seconds: float) -> None:
         """A request was answered with an HTTP status, so long after it came."""
-        self._answered[status] = self._answered.get(status, 0) + 1
+        self._answered.add(status)
         self._request_seconds.observe(seconds)
 
     def served(self, queue_s: float, decode_s: float, resize_s: float) -> None:
@@ -64,19 +64,12 @@ class Meters:
 
     def accepted(self, lane: Lane) -> None:
         """An image was let in, its own header looked at."""
-        self._accepted[lane] += 1
+        self._accepted.add(lane)
 
     def fold(self) -> None:
         """Hand over what was counted since the last time."""
-        answered, self._answered = self._answered, {}
-        for status, count in answered.items():
-            counter = self._codes.get(status)
-            if counter is None:
-                counter = self._codes[status] = self._metrics.requests_total.labels(**_TIER, code=str(status))
-            counter.inc(count)
-        for lane, count in self._accepted.items():
-            self._items["accepted", lane].inc(count)
-            self._accepted[lane] = 0
+        self._answered.fold()
+        self._accepted.fold()
         for histogram in (
             self._request_seconds,
             self._queue_wait_seconds,

@@ -112,8 +112,6 @@ class Pool:
         self._retiring: set[DecoderProcess] = set()
         self._ended: list[DecoderProcess] = []
         self._running: dict[DecoderProcess, Job] = {}
-        # of those: the work, and when it began
-        self._begun: dict[DecoderProcess, tuple[float, float]] = {}
         self._waiting: Waiting[Job] = Waiting()
         self._failed_starts = 0
         self._restarts: set[asyncio.TimerHandle] = set()
@@ -150,7 +148,9 @@ class Pool:
         """What stands before an image of `lane` that came now."""
         if not self._running and self._waiting.is_empty:
             return Ahead()
-        return ahead_of(self._waiting, self._begun.values(), self._workers, self.cost, self._clock(), lane)
+        now = self._clock()
+        running = [(job.work, job.started_at or now) for job in self._running.values()]
+        return ahead_of(self._waiting, running, self._workers, self.cost, now, lane)
 
     def expected_wait_ms(self, lane: Lane) -> float:
         """When an image of `lane` that came now would begin to be decoded, in milliseconds from now."""
@@ -268,7 +268,6 @@ class Pool:
                 break
             job.started_at = self._clock()
             self._running[decoder] = job
-            self._begun[decoder] = job.work, job.started_at
             is_heavy = job.work > self.cost.light_work
             decoder.run(job.order, job.image, is_heavy)
             job.image = b""
@@ -281,10 +280,10 @@ class Pool:
 
     def _most_work(self) -> float:
         """What an image may cost to be decoded now."""
-        if not self._begun or self._workers < 2:
+        if not self._running or self._workers < 2:
             return math.inf
         light = self.cost.light_work
-        heavy = sum(work > light for work, _ in self._begun.values())
+        heavy = sum(job.work > light for job in self._running.values())
         return light if self._workers // 2 <= heavy else math.inf
 
     # -- processes -------------------------------------------------------------------------------------------------
@@ -330,7 +329,6 @@ class Pool:
     def decoder_answered(self, decoder: DecoderProcess, answer: Answer, pixels: Buffer) -> None:
         """An image is done, well or not."""
         job = self._running.pop(decoder)
-        del self._begun[decoder]
         assert job.started_at is not None
         is_well = answer["status"] == 200
         if is_well:
@@ -351,7 +349,6 @@ class Pool:
     def decoder_gone(self, decoder: DecoderProcess, reason: str) -> None:
         """A process ended. Its image, if it had one, is answered; its place is filled."""
         job = self._running.pop(decoder, None)
-        self._begun.pop(decoder, None)
         if decoder in self._decoders:
             self._decoders.remove(decoder)
         # a successor is on its way already, or here

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgpack
@@ -10,13 +9,7 @@ import numpy as np
 import pytest
 
 from crema.loaded_model import LoadedModel, read_examples
-from tests.crema.worker_host import card, modules_forgotten, write_model
-
-
-@pytest.fixture(autouse=True)
-def _one_model_per_test() -> Iterator[None]:
-    with modules_forgotten("model"):
-        yield
+from tests.crema.worker_host import card, write_model
 
 
 def test_warm_up_takes_single_and_stacked_examples(tmp_path: Path) -> None:

@@ -9,19 +9,7 @@ from typing import Any
 import pytest
 
 from crema.shared_pixels import SharedPixels
-from tests.crema.worker_host import Host, hosts_closed, modules_forgotten, start
-
-
-@pytest.fixture(autouse=True)
-def _one_model_per_test() -> Iterator[None]:
-    with modules_forgotten("model"):
-        yield
-
-
-@pytest.fixture
-def hosts() -> Iterator[list[Host]]:
-    with hosts_closed() as started:
-        yield started
+from tests.crema.worker_host import Host, start
 
 
 @pytest.fixture

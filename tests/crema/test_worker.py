@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +14,7 @@ import pytest
 from crema import wire
 from crema.host.light_ring import make_light_ring
 from crema.worker import Link, Worker
-from tests.crema.worker_host import Host, hosts_closed, modules_forgotten, start
-
-
-@pytest.fixture(autouse=True)
-def _one_model_per_test() -> Iterator[None]:
-    with modules_forgotten("model"):
-        yield
-
-
-@pytest.fixture
-def hosts() -> Iterator[list[Host]]:
-    with hosts_closed() as started:
-        yield started
+from tests.crema.worker_host import Host, start
 
 
 def test_a_loaded_model_reports_what_batches_of_one_and_of_the_largest_size_took(hosts: list[Host]) -> None:

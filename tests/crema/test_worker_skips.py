@@ -3,24 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
-import pytest
-
-from tests.crema.worker_host import Host, hosts_closed, modules_forgotten, start
-
-
-@pytest.fixture(autouse=True)
-def _one_model_per_test() -> Iterator[None]:
-    with modules_forgotten("model"):
-        yield
-
-
-@pytest.fixture
-def hosts() -> Iterator[list[Host]]:
-    with hosts_closed() as started:
-        yield started
-
+from tests.crema.worker_host import Host, start
 
 SLOW, GUILTY = 248, 255
 """What makes the chaos toy take 0.3 s, time enough to send what comes next, and what makes it raise."""
