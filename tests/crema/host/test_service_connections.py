@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 
@@ -86,7 +87,9 @@ async def test_headers_that_come_byte_by_byte_have_no_longer() -> None:
 
         task = asyncio.create_task(trickle())
         async with asyncio.timeout(2):
-            assert await reader.read() == b""
+            # a byte that meets a socket just closed is answered with a reset: closed as well, and not answered
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
         task.cancel()
         writer.close()
 
