@@ -1,5 +1,7 @@
 # Everything lives in .venv: after `make up` or `make test`, `.venv/bin/crema` is the command.
 PYTHON ?= python3
+# unless told which: another Python of that version, where one is here that is much quicker
+CHOOSE := $(if $(filter file,$(origin PYTHON)),--choose)
 CLUSTER ?= cluster.yaml
 PHOTO ?= samples/coffee.jpg
 FUZZ_SECONDS ?= 60
@@ -54,7 +56,7 @@ clean:           ## remove what was built here: .venv, the models' virtualenvs, 
 
 $(BIN)/uv:
 	@echo "setting up .venv"
-	@$(PYTHON) scripts/bootstrap.py .venv
+	@$(PYTHON) scripts/bootstrap.py $(CHOOSE) .venv
 
 $(BIN)/.run: requirements.lock pyproject.toml | $(BIN)/uv
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock

@@ -1,10 +1,11 @@
-"""The tier around the decode: images per second on 1 and 2 decoders, and the share of CPU that is not the decode.
+"""The tier around the decode: images per second on 1 and 2 cores, and the share of CPU that is not the decode.
 
-    .venv/bin/python -m benchmarks.preprocess [--rounds 5] [--seconds 2] [--workers 1,2]
+    .venv/bin/python -m benchmarks.preprocess [--rounds 15] [--seconds 0.7] [--cores 1,2]
 
-A real preprocessor over its channel, a few callers more than it has decoders. Bare decode = the same function on the same photo in as
-many processes as there are decoders (two threads of one core slow each other), with nothing around it, measured in turn with the tier, in
-CPU time (schedstat). Share = what host and decoders use beyond it, of all that they use.
+A real preprocessor over its channel, with as many decoders as it has cores to itself, host included, and a few callers more than
+that; they run on the other cores, where there are any. Bare decode = the same function on the same photo in as many processes
+on the same cores (two threads of one core slow each other), with nothing around it, in CPU time (schedstat), measured before and after each turn of the tier: this machine's speed drifts by more than the share within seconds. Share = what host and decoders
+use beyond the mean of the two, of all that they use.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +36,7 @@ from crema.host.process import raise_malloc_thresholds
 ROOT: Final = Path(__file__).resolve().parent.parent
 SPEC: Final = {"size": [224, 224], "fit": "cover", "filter": "bilinear"}
 SIZES: Final = ((640, 480), (1600, 1200))
+CORES: Final = sorted(os.sched_getaffinity(0))
 # of the tier's CPU, at 1600x1200
 MOST_SHARE: Final = 0.10
 
@@ -48,10 +52,32 @@ def make_photo(size: tuple[int, int]) -> bytes:
     return kept.getvalue()
 
 
-def bare_decode_s(photo: bytes, seconds: float, processes: int) -> float:
-    """CPU seconds of one decode to the spec, in processes with the tier's allocator and nothing else to do."""
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        return statistics.mean(pool.starmap(_bare, [(photo, seconds)] * processes, chunksize=1))
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """What is started within runs on the first `count` cores; this process afterwards on the others, if there are any."""
+    os.sched_setaffinity(0, CORES[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, CORES[count:] or CORES)
+
+
+class BareDecode:
+    """The decode alone, in as many processes as the tier has decoders, each with the tier's allocator."""
+
+    def __init__(self, photo: bytes, seconds: float, processes: int) -> None:
+        self._turns = [(photo, seconds)] * processes
+        self._pool = multiprocessing.get_context("spawn").Pool(processes)
+        self.cpu_s()
+
+    def cpu_s(self) -> float:
+        """CPU seconds of one decode, over one turn of `seconds`."""
+        return statistics.mean(self._pool.starmap(_bare, self._turns, chunksize=1))
+
+    def end(self) -> None:
+        """End the processes and wait for them."""
+        self._pool.terminate()
+        self._pool.join()
 
 
 def _bare(photo: bytes, seconds: float) -> float:
@@ -137,29 +163,34 @@ async def keep_busy(tier: Tier, photo: bytes, seconds: float) -> tuple[int, floa
     return done, time.monotonic() - start
 
 
-async def measured(workers: int, size: tuple[int, int], rounds: int, seconds: float) -> float:
+async def measured(cores: int, size: tuple[int, int], rounds: int, seconds: float) -> float:
     """Print images/s and the CPU of each process; return the share that is not the decode."""
     photo = make_photo(size)
-    tier = await start_tier(workers)
+    with on_cores(cores):
+        tier = await start_tier(cores)
+        alone = BareDecode(photo, seconds, cores)
     rates, hosts, decoders, bares, shares = [], [], [], [], []
     try:
         await keep_busy(tier, photo, 0.5)
+        earlier = alone.cpu_s()
         for _ in range(rounds):
-            bare = bare_decode_s(photo, seconds, workers)
             before = tier.cpu_s()
             done, took = await keep_busy(tier, photo, seconds)
             host, decoder = (now - then for now, then in zip(tier.cpu_s(), before, strict=True))
+            later = alone.cpu_s()
+            bare, earlier = (earlier + later) / 2, later
             rates.append(done / took)
             hosts.append(host / done * 1e3)
             decoders.append(decoder / done * 1e3)
             bares.append(bare * 1e3)
             shares.append(1 - bare * done / (host + decoder))
     finally:
+        alone.end()
         await tier.client.close()
         tier.process.terminate()
         tier.process.wait(30)
     print(
-        f"      {size[0]}x{size[1]}, {len(photo) // 1000} KB, {workers} decoder(s): {spread(rates)} images/s; CPU ms per image:"
+        f"      {size[0]}x{size[1]}, {len(photo) // 1000} KB, {cores} core(s): {spread(rates)} images/s; CPU ms per image:"
         f" host {spread(hosts)}, decoder {spread(decoders)}, bare decode {spread(bares)}"
     )
     return statistics.median(shares)
@@ -168,16 +199,16 @@ async def measured(workers: int, size: tuple[int, int], rounds: int, seconds: fl
 def main() -> bool:
     """Print the table, goals, figures, verdicts; whether all are met."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of load per round")
-    parser.add_argument("--workers", default="1,2", help="how many decoders, one run each; default: 1,2")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.7, help="of load per round")
+    parser.add_argument("--cores", default="1,2", help="how many the tier has, one run each; default: 1,2")
     args = parser.parse_args()
     print(f"the preprocessing tier around the decode; {machine()}")
     met = True
     for size in SIZES:
-        for workers in map(int, args.workers.split(",")):
-            share = asyncio.run(measured(workers, size, args.rounds, args.seconds))
-            name = f"share of our own code, {size[0]}x{size[1]}, {workers} decoder(s)"
+        for cores in map(int, args.cores.split(",")):
+            share = asyncio.run(measured(cores, size, args.rounds, args.seconds))
+            name = f"share of our own code, {size[0]}x{size[1]}, {cores} core(s)"
             if size == SIZES[1]:
                 met &= verdict(name, MOST_SHARE, share)
             else:
