@@ -13,19 +13,22 @@ export UV_PYTHON_DOWNLOADS := never
 # bytecode halves the time that a model's imports take
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test unit lint format lock bench soak fuzz clean
+.PHONY: help up test unit lint format lock compiled bench soak fuzz clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-up: $(BIN)/.run  ## set up, start the cluster, analyse a photo, serve until Ctrl-C
+up: $(BIN)/.run compiled ## set up, start the cluster, analyse a photo, serve until Ctrl-C
 	@exec $(BIN)/crema up $(CLUSTER) --analyze $(PHOTO)
 
-test: $(BIN)/.dev ## set up and run the whole test suite
+test: $(BIN)/.dev compiled ## set up and run the whole test suite
 	$(BIN)/python scripts/run_tests.py
 
 unit: $(BIN)/.dev ## only the tests that start no processes: two minutes
 	$(BIN)/python -m pytest -m "not cluster and not slow and not gpu"
+
+compiled: $(BIN)/.run ## compile the modules that every call passes, where there is a C compiler
+	@$(BIN)/python scripts/compile.py
 
 lint: $(BIN)/.dev ## formatting, lint and types
 	$(BIN)/ruff format --check .
@@ -41,11 +44,13 @@ lock: $(BIN)/uv  ## resolve the dependencies of crema itself anew
 	    --custom-compile-command "make lock" --extra local -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	    --custom-compile-command "make lock" --extra local --group dev -c requirements.lock -o requirements.dev.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" -c requirements.dev.lock --group compile -o requirements.compile.lock
 
-bench: $(BIN)/.dev ## print goal, figure and verdict of every benchmark
+bench: $(BIN)/.dev compiled ## print goal, figure and verdict of every benchmark
 	$(BIN)/python -m benchmarks
 
-soak: $(BIN)/.dev ## every fault with long windows, 50 minutes (FAULTS=F26,F28 SOAK_SECONDS=60 SOAK_REPORT=FILE)
+soak: $(BIN)/.dev compiled ## every fault with long windows, 50 minutes (FAULTS=F26,F28 SOAK_SECONDS=60 SOAK_REPORT=FILE)
 	$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SOAK_REPORT),--markdown $(SOAK_REPORT))
 
 fuzz: $(BIN)/.fuzz ## search for inputs that break a promise, guided by coverage (FUZZ_SECONDS=60)

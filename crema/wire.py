@@ -21,7 +21,7 @@ MAX_DEPTH: Final = 8
 MAX_DIMENSIONS: Final = 8
 MAX_ID: Final = 2**64 - 1
 
-PREFIX: Final = struct.Struct("<II")
+PREFIX: Final[struct.Struct] = struct.Struct("<II")
 
 # numpy's names, little-endian, with the bytes of one element
 DTYPES: Final[dict[str, int]] = {

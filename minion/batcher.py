@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from crema.names import LANES, Lane
@@ -36,12 +35,14 @@ class Waiting:
 W = TypeVar("W", bound=Waiting)
 
 
-@dataclass(slots=True)
 class Formed(Generic[W]):
     """A batch (all of one key, maybe empty) and the items that were dropped because their deadline had passed."""
 
-    batch: list[W] = field(default_factory=list)
-    expired: list[W] = field(default_factory=list)
+    __slots__ = ("batch", "expired")
+
+    def __init__(self) -> None:
+        self.batch: list[W] = []
+        self.expired: list[W] = []
 
 
 class Batcher(Generic[W]):

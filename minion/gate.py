@@ -185,7 +185,7 @@ class Gate:
         if memory_s > 0:
             self._wanted = n + self._wanted * math.exp((self._wanted_seen_at - now) / memory_s)
         else:
-            self._wanted = n
+            self._wanted = float(n)
         self._wanted_seen_at = now
 
     def _fill_s(self, limit: int, full_s: float) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from minion.batcher import Waiting, patient_until
@@ -44,12 +43,14 @@ class Part(Generic[W]):
         """Whether it is known without a run that it would raise: the other half did not."""
 
 
-@dataclass(slots=True)
 class Taken(Generic[W]):
     """What to run next (None: nothing is left), and items dropped on the way because their deadline had passed."""
 
-    part: Part[W] | None = None
-    expired: list[W] = field(default_factory=list)
+    __slots__ = ("expired", "part")
+
+    def __init__(self) -> None:
+        self.part: Part[W] | None = None
+        self.expired: list[W] = []
 
 
 class Splitter(Generic[W]):

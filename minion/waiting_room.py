@@ -6,7 +6,6 @@ It joins the pure objects batcher, splitter and suspects: suspects run alone, an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from crema.names import Lane
 from minion.batcher import Batcher
@@ -15,13 +14,15 @@ from minion.splitter import Part, Splitter
 from minion.suspects import Suspects, fingerprint
 
 
-@dataclass(slots=True)
 class Next:
     """What to run now (None: nothing), and who is answered instead of running."""
 
-    part: Part[Item] | None = None
-    expired: list[Item] = field(default_factory=list)
-    quarantined: list[Item] = field(default_factory=list)
+    __slots__ = ("expired", "part", "quarantined")
+
+    def __init__(self) -> None:
+        self.part: Part[Item] | None = None
+        self.expired: list[Item] = []
+        self.quarantined: list[Item] = []
 
 
 class WaitingRoom:

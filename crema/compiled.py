@@ -1,0 +1,59 @@
+"""The modules that every call passes through, compiled: where they lie, and how a tier's process comes to use them.
+
+`scripts/compile.py` makes extension modules of them with mypyc, from the same sources and checked against the same types.
+They lie in a folder named by what they were made from: where a source has changed since, or nothing was compiled, a
+process runs the sources themselves. Tests run those, too, but for the processes that they start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+# `0`: run the sources, for whoever debugs them
+SWITCH: Final = "CREMA_COMPILED"
+
+_MINION: Final = (
+    "admission", "answers", "batch_cap", "batcher", "busy_time", "cost_curve", "dispatcher", "gate", "hang_watch",
+    "in_flight", "leftovers", "load_time", "meters", "peers", "request", "scatter", "splitter", "station", "suspects",
+    "waiting_room", "watchdog", "worker_process",
+)  # fmt: skip
+_COORDINATOR: Final = (
+    "answers", "api_v1", "attempt", "ejection", "fair_shares", "fanout", "gate", "hop_errors", "layout", "merge",
+    "options", "patience", "peer", "plan", "quota", "replica", "retry_budget", "rights", "router", "second_try", "served",
+    "visit", "wheel",
+)  # fmt: skip
+_SHARED: Final = ("crema.wire", "crema.host.folded_counts", "crema.host.headers")
+MODULES: Final = (
+    *_SHARED,
+    *(f"coordinator.{name}" for name in _COORDINATOR),
+    *(f"minion.{name}" for name in _MINION),
+)
+"""What is compiled, as one group: calls between them do not pass through the interpreter."""
+
+
+def home() -> Path:
+    """Where compiled modules of these sources, for this Python, would lie."""
+    digest = hashlib.sha256(str(sysconfig.get_config_var("SOABI")).encode())
+    # what is compiled takes over constants of what it imports
+    for package in ("crema", "crema/host", "coordinator", "minion"):
+        for source in sorted((ROOT / package).glob("*.py")):
+            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return Path(sys.prefix, "compiled", digest.hexdigest()[:16])
+
+
+def prefer() -> bool:
+    """Have this process import the compiled modules, if they are there; before it imports any of them. Says whether."""
+    folder = home() if os.environ.get(SWITCH) != "0" else None
+    if folder is None or not folder.is_dir():
+        return False
+    sys.path.append(str(folder))
+    for package in ("crema", "crema.host", "coordinator", "minion"):
+        importlib.import_module(package).__path__.insert(0, str(folder / package.replace(".", "/")))
+    return True
