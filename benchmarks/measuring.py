@@ -11,6 +11,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from crema.compiled import is_compiled
+
 
 def cpu_seconds(pid: int) -> float:
     """On-CPU time of all threads of a process so far, in seconds, to the nanosecond (schedstat)."""
@@ -32,7 +34,8 @@ def machine() -> str:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    return f"{len(os.sched_getaffinity(0))} cores of {model}, Linux {platform.release()}, Python {platform.python_version()}"
+    kind = "compiled" if is_compiled() else "interpreted"
+    return f"{len(os.sched_getaffinity(0))} cores of {model}, Linux {platform.release()}, Python {platform.python_version()}, {kind}"
 
 
 def interleaved(sides: Sequence[Callable[[], float]], rounds: int) -> list[list[float]]:

@@ -18,8 +18,8 @@ from typing import Any, Final
 import numpy as np
 
 from check.surroundings import own_root
-from crema.host.channel import ChannelLost
 from crema.host.channel_client import ChannelClient
+from crema.host.channel_lost import ChannelLost
 from crema.host.manifest_parts import ImageInput
 from crema.host.tier import TOKEN_VARIABLE
 

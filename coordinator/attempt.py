@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from coordinator.peer import Peer, Peers
 from crema.errors import CremaError
-from crema.host.channel import Buffer, ChannelLost
+from crema.host.channel import Buffer
+from crema.host.channel_lost import ChannelLost
 
 
 class Sender(Protocol):

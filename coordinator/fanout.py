@@ -26,7 +26,8 @@ from coordinator.second_try import ONE_DEATH, can_be_tried_elsewhere, hold_s, mo
 from coordinator.served import Served
 from coordinator.ways import Ways
 from crema.errors import CremaError
-from crema.host.channel import Buffer, ChannelLost
+from crema.host.channel import Buffer
+from crema.host.channel_lost import ChannelLost
 from crema.host.headers import pack_members
 
 # What the other tiers take; the id of a batch's item may be longer.

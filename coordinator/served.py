@@ -132,4 +132,5 @@ class ServedModel:
         ]
         # a version on its way out serves only when nothing else of its major does
         staying = [each for each in promoted if each.row.state != "draining"]
-        return (staying or promoted or [None])[-1]  # type: ignore[list-item]
+        best = staying or promoted
+        return best[-1] if best else None

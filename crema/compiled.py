@@ -29,9 +29,10 @@ _COORDINATOR: Final = (
     "options", "patience", "peer", "plan", "quota", "replica", "retry_budget", "rights", "router", "second_try", "served",
     "visit", "wheel",
 )  # fmt: skip
-_SHARED: Final = ("crema.wire", "crema.host.folded_counts", "crema.host.headers")
+_HOST: Final = ("channel", "channel_client", "channel_server", "folded_counts", "headers")
 MODULES: Final = (
-    *_SHARED,
+    "crema.wire",
+    *(f"crema.host.{name}" for name in _HOST),
     *(f"coordinator.{name}" for name in _COORDINATOR),
     *(f"minion.{name}" for name in _MINION),
 )
@@ -48,11 +49,16 @@ def home() -> Path:
     return Path(sys.prefix, "compiled", digest.hexdigest()[:16])
 
 
+def is_compiled() -> bool:
+    """Whether processes that start now run compiled modules."""
+    return os.environ.get(SWITCH) != "0" and home().is_dir()
+
+
 def prefer() -> bool:
     """Have this process import the compiled modules, if they are there; before it imports any of them. Says whether."""
-    folder = home() if os.environ.get(SWITCH) != "0" else None
-    if folder is None or not folder.is_dir():
+    if not is_compiled():
         return False
+    folder = home()
     sys.path.append(str(folder))
     for package in ("crema", "crema.host", "coordinator", "minion"):
         importlib.import_module(package).__path__.insert(0, str(folder / package.replace(".", "/")))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from crema.compiled import is_compiled
 from crema.host.config import ClusterConfig, ConfigError, ResolvedCluster, load_cluster, resolve_cluster
 from crema.host.development import PYTHON_VARIABLE
 from crema.host.packages import find_packages
@@ -70,6 +71,15 @@ def _machine() -> Iterator[Finding]:
     else:
         yield Finding("ok", "system", f"Linux {platform.machine()}, glibc {release}, {os.cpu_count()} cores")
     yield Finding("ok", "python", f"{platform.python_version()}, {sys.executable}")
+    if is_compiled():
+        yield Finding("ok", "compiled", "coordinators and minions run compiled modules")
+    else:
+        yield Finding(
+            "note",
+            "compiled",
+            "coordinators and minions run from their sources, at up to twice the CPU",
+            "try: make compiled (it needs a C compiler and Python.h)",
+        )
     gpus = find_gpus().gpus
     free = ", ".join(f"{gpu.free_mb} MB free" for gpu in gpus)
     yield Finding("ok", "gpus", f"{len(gpus)} ({free})" if gpus else "none: models run on the CPU")

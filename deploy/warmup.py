@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from crema.host.channel import ChannelLost
 from crema.host.channel_client import ChannelClient
+from crema.host.channel_lost import ChannelLost
 from crema.host.manifest import Manifest
 from crema.host.manifest_parts import ImageInput
 from crema.wire import DTYPES

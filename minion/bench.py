@@ -24,7 +24,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from crema.host.channel import Buffer, ChannelLost
+from crema.host.channel import Buffer
+from crema.host.channel_lost import ChannelLost
 from crema.host.light_ring import make_light_ring
 from crema.host.logs import configure_logs
 from crema.host.manifest import Manifest, ManifestError, load_manifest

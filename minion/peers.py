@@ -11,7 +11,8 @@ import time
 from typing import Any, Final
 
 from crema.errors import CremaError
-from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.channel import Buffer, Channel
+from crema.host.channel_lost import ChannelLost
 from minion.answers import AnswerPacker
 from minion.arena import Arena
 from minion.dispatcher import Dispatcher

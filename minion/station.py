@@ -11,7 +11,7 @@ import math
 from collections import deque
 from operator import attrgetter
 
-from crema.host.channel import ChannelLost
+from crema.host.channel_lost import ChannelLost
 from minion.cost_curve import CostCurve
 from minion.gpu_memory import GpuMemory
 from minion.in_flight import InFlight

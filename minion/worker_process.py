@@ -21,7 +21,8 @@ from typing import Any, Final
 import msgpack
 
 from crema import wire
-from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.channel import Buffer, Channel
+from crema.host.channel_lost import ChannelLost
 from crema.host.headers import encode_header
 from minion.arena import Arena
 from minion.gpu_memory import GpuMemory, read_gpu_memory

@@ -23,7 +23,8 @@ from typing import Any, Final
 
 from crema import wire
 from crema.errors import CremaError
-from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.channel import Buffer, Channel
+from crema.host.channel_lost import ChannelLost
 from crema.host.fetch_hosts import parse_host_rule, parse_network
 from crema.host.image_signatures import image_formats
 from crema.host.process import die_with_parent, give_root_away

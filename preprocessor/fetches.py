@@ -21,7 +21,8 @@ import structlog
 
 from crema import wire
 from crema.errors import CremaError
-from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.channel import Buffer, Channel
+from crema.host.channel_lost import ChannelLost
 from crema.host.image_limits import MAX_IMAGE_BYTES, MAX_URL_CHARS
 from crema.names import OptionalFormat
 from preprocessor.fetch import TOTAL_S

@@ -18,7 +18,8 @@ import structlog
 
 from crema import wire
 from crema.errors import CremaError
-from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.channel import Buffer, Channel
+from crema.host.channel_lost import ChannelLost
 from crema.names import LANES, Lane, OptionalFormat
 from preprocessor.cost import work_of
 from preprocessor.decode_budget import decode_budget_ms

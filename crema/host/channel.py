@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, cast
 import numpy as np
 
 from crema import wire
+from crema.host.channel_lost import ChannelLost
 from crema.host.headers import decode_header, encode_header
 from crema.names import ROLES, Role
 
@@ -32,10 +33,6 @@ MAX_UNSENT_BYTES: Final = 2 * wire.MAX_PAYLOAD_BYTES
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 # Joined into one write below this size: one object for the transport instead of several.
 JOIN_BYTES: Final = 32 * 1024
-
-
-class ChannelLost(ConnectionError):
-    """The connection ended (or was never there) before the answer came."""
 
 
 class Receiver(Protocol):
@@ -197,8 +194,8 @@ class Channel(asyncio.BufferedProtocol):
         self._filled += nbytes
         try:
             self._parse()
-        except wire.VersionMismatch as error:
-            self._refuse("invalid_request", str(error), error)
+        except wire.VersionMismatch as mismatch:
+            self._refuse("invalid_request", str(mismatch), mismatch)
         except wire.WireError as error:
             self.abort(error)
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from crema import wire
-from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.channel import Buffer, Channel
+from crema.host.channel_lost import ChannelLost
 from crema.host.headers import join_header
 from crema.names import Role
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from crema.host.channel import Channel, Receiver
 from crema.names import Role
@@ -26,7 +27,8 @@ class ChannelServer:
         self._token = token
         self._max_connections = max_connections
         self._channels: set[Channel] = set()
-        self._server: asyncio.Server | None = None
+        # uvloop's is not asyncio's, and has its sockets in a list
+        self._server: Any = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port (the one chosen, when `port` is 0)."""

@@ -13,8 +13,8 @@ import msgpack
 import pytest
 
 from crema import wire
-from crema.host.channel import ChannelLost
 from crema.host.channel_client import ChannelClient
+from crema.host.channel_lost import ChannelLost
 from tests.cluster.answer_ledger import ITEM, AnswerLedger, numbered
 from tests.cluster.running_minion import MinionProcess, RunningMinion, connected, eventually, running_minion
 from tests.cluster.tcp_proxy import TcpProxy, tcp_proxy

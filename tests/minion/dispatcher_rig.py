@@ -9,7 +9,8 @@ from typing import Any, cast
 import msgpack
 
 from crema.errors import CremaError
-from crema.host.channel import Buffer, ChannelLost
+from crema.host.channel import Buffer
+from crema.host.channel_lost import ChannelLost
 from crema.host.metrics import Metrics
 from crema.outcomes import OutcomePacker
 from minion.arena import Arena

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crema import wire
-from crema.host.channel import MAX_UNSENT_BYTES, Channel, ChannelLost
+from crema.host.channel import MAX_UNSENT_BYTES, Channel
+from crema.host.channel_lost import ChannelLost
 from tests.crema.host.channel_ends import HELLO, FakeTransport, Recorder, feed, frame, infer, opened
 from tests.crema.wire_messages import MESSAGES
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from crema.host.channel import Buffer, Channel, ChannelLost
+from crema.host.channel import Buffer, Channel
 from crema.host.channel_client import ChannelClient
+from crema.host.channel_lost import ChannelLost
 from crema.host.channel_server import ChannelServer
 from tests.crema.host.channel_ends import Recorder
 
