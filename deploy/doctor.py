@@ -72,12 +72,12 @@ def _machine() -> Iterator[Finding]:
         yield Finding("ok", "system", f"Linux {platform.machine()}, glibc {release}, {os.cpu_count()} cores")
     yield Finding("ok", "python", f"{platform.python_version()}, {sys.executable}")
     if is_compiled():
-        yield Finding("ok", "compiled", "coordinators and minions run compiled modules")
+        yield Finding("ok", "compiled", "all tiers run compiled modules")
     else:
         yield Finding(
             "note",
             "compiled",
-            "coordinators and minions run from their sources, at up to twice the CPU",
+            "all tiers run from their sources, at up to twice the CPU",
             "try: make compiled (it needs a C compiler and Python.h)",
         )
     gpus = find_gpus().gpus

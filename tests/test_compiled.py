@@ -61,7 +61,7 @@ def test_who_debugs_runs_the_sources(made: Path) -> None:
 
 def test_every_tier_prefers_them_before_it_imports_any() -> None:
     """Otherwise half of a process would be the one, half the other."""
-    for tier in ("coordinator", "minion"):
+    for tier in ("coordinator", "minion", "preprocessor"):
         script = (
             "import runpy, sys, crema.compiled as compiled; compiled.prefer = lambda: print(json.dumps(sorted(sys.modules)))"
             f"; import json; sys.argv = ['{tier}', '--help']; runpy.run_module('{tier}', run_name='__main__')"
