@@ -120,7 +120,8 @@ def test_hostile_images_through_the_public_api_beside_good_photos(
     )
     print(figures)
     assert bad == [], figures
-    assert {call.status for call in (*warming.ended, *alone.ended, *beside.ended)} == {200}, figures
+    failed = [call for call in (*warming.ended, *alone.ended, *beside.ended) if call.status != 200]
+    assert failed == [], figures
     assert slowest[-1][0] <= SLOWEST_S, figures
     assert peak.mb <= MOST_MB, figures
     # an open loop on a shared machine: the goal is 1.5, a stall of everybody is what this must never miss
