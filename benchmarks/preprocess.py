@@ -2,10 +2,11 @@
 
     .venv/bin/python -m benchmarks.preprocess [--rounds 15] [--seconds 0.7] [--cores 1,2]
 
-A real preprocessor over its channel, with as many decoders as it has cores to itself, host included, and a few callers more than
-that; they run on the other cores, where there are any. Bare decode = the same function on the same photo in as many processes
-on the same cores (two threads of one core slow each other), with nothing around it, in CPU time (schedstat), measured before and after each turn of the tier: this machine's speed drifts by more than the share within seconds. Share = what host and decoders
-use beyond the mean of the two, of all that they use.
+A real preprocessor over its channel, host included, on cores of its own, with as many decoders as it has cores; twice as many
+callers on the other cores, where there are any. Bare decode = the same function on the same photo in as many processes on the same
+cores (two threads of one core slow each other), with nothing around it, in CPU time (schedstat), measured before and after each turn
+of the tier: the machine's speed drifts by more than the share within seconds. Share = what host and decoders use beyond the mean of
+the two, of all that they use.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def _machine() -> Iterator[Finding]:
         yield Finding(
             "note",
             "compiled",
-            "all tiers run from their sources, at up to twice the CPU",
+            "all tiers run from their sources, at more CPU per call",
             "try: make compiled (it needs a C compiler and Python.h)",
         )
     gpus = find_gpus().gpus

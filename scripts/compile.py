@@ -70,7 +70,7 @@ def main() -> int:
     lacks = missing()
     if lacks:
         print(
-            f"not compiling crema's own modules: {lacks} is not here. They run all the same, at up to twice the CPU.\n"
+            f"not compiling crema's own modules: {lacks} is not here. They run all the same, at more CPU per call.\n"
             "  to have them compiled (Debian, Ubuntu): apt install gcc python3-dev, then make compiled"
         )
         return 0
@@ -89,7 +89,7 @@ def main() -> int:
             log = folder.parent / "failed.txt"
             log.write_text(output)
             print(
-                f"crema's own modules could not be compiled ({log} says why). They run all the same, at up to twice the CPU."
+                f"crema's own modules could not be compiled ({log} says why). They run all the same, at more CPU per call."
             )
             return 0
         for old in folder.parent.iterdir():
