@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import socket
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from coordinator.media import switch_on
 from coordinator.visit import TIER
 from crema.host.key_file import KeyFileError
 from crema.host.loopback import is_loopback
+from crema.host.process import spare_collector
 from crema.host.tier import (
     Stop,
     announce,
@@ -105,9 +105,7 @@ def main() -> None:
         )
         shared = _inherited(args)
         announce(args, await app.start(args.listen, args.operations, http=args.http, shared=shared))
-        # what stands now stands for good, and a request leaves no cycles: the collector need not look at it again and again
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 50)
+        spare_collector()
         await stop.wait()
         # on loopback no load balancer stands in front: without callers there is nobody to turn away gently
         # (siblings' callers may come here at any moment)

@@ -25,28 +25,48 @@ _MINION: Final = (
     "waiting_room", "watchdog", "worker_process",
 )  # fmt: skip
 _COORDINATOR: Final = (
-    "answers", "api_v1", "attempt", "ejection", "fair_shares", "fanout", "gate", "hop_errors", "layout", "merge",
-    "options", "patience", "peer", "plan", "quota", "replica", "retry_budget", "rights", "router", "second_try", "served",
-    "visit", "wheel",
+    "answers", "api_v1", "attempt", "ejection", "fair_shares", "fanout", "gate", "hop_errors", "journal", "keys", "layout",
+    "media", "merge", "options", "patience", "peer", "plan", "quota", "replica", "retry_budget", "rights", "router",
+    "second_try", "served", "version_figures", "visit", "wheel",
 )  # fmt: skip
-_HOST: Final = ("channel", "channel_client", "channel_server", "folded_counts", "headers")
+_PREPROCESSOR: Final = (
+    "busy_share", "cost", "decode_budget", "decoder_process", "gate", "header", "intake", "link", "meters",
+    "order", "pool", "queue_ahead", "spec", "tray", "waiting",
+)  # fmt: skip
+_HOST: Final = (
+    "channel", "channel_client", "channel_server", "folded_counts", "folded_histogram", "headers", "latency_steps",
+    "short_way",
+)  # fmt: skip
 MODULES: Final = (
     "crema.wire",
     *(f"crema.host.{name}" for name in _HOST),
     *(f"coordinator.{name}" for name in _COORDINATOR),
     *(f"minion.{name}" for name in _MINION),
+    *(f"preprocessor.{name}" for name in _PREPROCESSOR),
 )
-"""What is compiled, as one group: calls between them do not pass through the interpreter."""
+"""What is compiled for the tiers, as one group: calls between them do not pass through the interpreter."""
+LIGHT_MODULES: Final = tuple(
+    f"crema.{name}" for name in ("link", "loaded_model", "outcomes", "shared_pixels", "wire", "worker_loop")
+)
+"""What is compiled for workers: a group of its own, of the light ring alone."""
 
 
 def home() -> Path:
     """Where compiled modules of these sources, for this Python, would lie."""
     digest = hashlib.sha256(str(sysconfig.get_config_var("SOABI")).encode())
     # what is compiled takes over constants of what it imports
-    for package in ("crema", "crema/host", "coordinator", "minion"):
+    for package in ("crema", "crema/host", "coordinator", "minion", "preprocessor"):
         for source in sorted((ROOT / package).glob("*.py")):
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return Path(sys.prefix, "compiled", digest.hexdigest()[:16])
+
+
+def light_home() -> Path | None:
+    """Where those for workers lie, laid out as on a path of imports; None where processes run the sources.
+
+    Their names say for which Python they are: another one does not see them.
+    """
+    return home() / "light" if is_compiled() else None
 
 
 def is_compiled() -> bool:
@@ -60,6 +80,6 @@ def prefer() -> bool:
         return False
     folder = home()
     sys.path.append(str(folder))
-    for package in ("crema", "crema.host", "coordinator", "minion"):
+    for package in ("crema", "crema.host", "coordinator", "minion", "preprocessor"):
         importlib.import_module(package).__path__.insert(0, str(folder / package.replace(".", "/")))
     return True

@@ -100,7 +100,8 @@ def _members(value: Any, names: frozenset[str], at: str) -> None:
     if type(value) is not dict:
         raise OutputInvalid(f"{at} must be a dict (got {type(value).__name__})")
     if value.keys() != names:
-        missing, more = sorted(names - value.keys()), sorted(map(str, value.keys() - names))
+        missing = sorted(name for name in names if name not in value)
+        more = sorted(str(name) for name in value if name not in names)
         words = [f"lacks {', '.join(missing)}"] if missing else []
         words += [f"has the unknown {', '.join(more)[:100]}"] if more else []
         raise OutputInvalid(f"{at} {' and '.join(words)}")

@@ -29,6 +29,8 @@ _CUDA_BROKEN: Final = (
     "cublas_status_execution_failed",
     "device-side assert",
 )
+# where the light ring's own code says it is: as source, and compiled
+_RING: Final = (Path(__file__).parent, Path("crema"))
 
 
 def described(error: BaseException) -> dict[str, Any]:
@@ -38,8 +40,8 @@ def described(error: BaseException) -> dict[str, Any]:
     """
     if isinstance(error, BatchInvalid):
         return {"code": "model_output_invalid", "message": str(error)}
-    ring, trace = Path(__file__).parent, error.__traceback__
-    while trace is not None and Path(trace.tb_frame.f_code.co_filename).parent == ring:
+    trace = error.__traceback__
+    while trace is not None and Path(trace.tb_frame.f_code.co_filename).parent in _RING:
         trace = trace.tb_next  # the light ring's own frames say nothing to the model's author
     text = "".join(traceback.format_exception(type(error), error, trace))
     line = (f"{type(error).__name__}: {text_of(error)}".strip().splitlines() or [""])[0][:500]

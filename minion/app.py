@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +24,7 @@ from crema.host.loopback import is_loopback
 from crema.host.manifest import Manifest
 from crema.host.measured_curve import CurveFileInvalid, MeasuredCurve
 from crema.host.metrics import Metrics
+from crema.host.process import spare_collector
 from crema.host.service import Route, Service
 from crema.host.tier import Stop, announce, cluster_token, is_orphan
 from crema.host.token_guard import with_token
@@ -178,8 +178,7 @@ async def serve(args: argparse.Namespace, manifest: Manifest, stop: Stop) -> Non
     announce(args, ports)
     limits = {"places": plan.card["gate"]["max_pending"], **plan.card["batching"], **plan.card["slo"]}
     log.info("listening", device=args.device, **ports, **limits)
-    # what is loaded now stays: the collector need not walk through it again
-    gc.freeze()
+    spare_collector()
     await stop.wait()
     await minion.drain(0.0 if is_orphan(args) else DRAIN_S)
     folder.remove()

@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgpack
 
 from crema import wire
-from crema.host.channel import Buffer, Channel
+from crema.host.channel import LOCAL_BUFFER_BYTES, Buffer, Channel
 from crema.host.channel_lost import ChannelLost
 from crema.host.headers import encode_header
 from minion.arena import Arena
@@ -30,8 +30,6 @@ from minion.worker_environment import make_scratch, remove_scratch, worker_envir
 from minion.worker_output import WorkerOutput
 
 _LOAD_ID: Final = 0
-# As large as the kernel allows without asking: a batch then goes over in fewer turns.
-_SOCKET_BUFFER_BYTES: Final = 4 * 1024 * 1024
 # Below this a batch is sent as one object: copying costs less than many parts do.
 _JOIN_BYTES: Final = 32 * 1024
 # After the process is gone: for answers that are still in the socket.
@@ -218,8 +216,8 @@ class WorkerProcess:
     async def _spawn(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scratch = make_scratch(self._plan.run_folder, self._plan.user)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
+        # ours is the channel's to tune
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LOCAL_BUFFER_BYTES)
         output, pipe = os.pipe()
         try:
             self._process = _start_process(self._plan, self._scratch, theirs.fileno(), pipe)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -27,6 +26,7 @@ from crema.host.host_guard import HostGuard
 from crema.host.image_signatures import cannot_be_read
 from crema.host.loopback import is_loopback
 from crema.host.metrics import Metrics
+from crema.host.process import spare_collector
 from crema.host.service import Service
 from crema.host.tier import (
     Stop,
@@ -151,8 +151,7 @@ def main(argv: list[str] | None = None) -> None:
         ports = await preprocessor.start(args.channel, args.http)
         log.info("preprocessor_started", **ports, workers=workers, places=places)
         announce(args, ports)
-        # what is loaded now stays: the collector need not walk through it again
-        gc.freeze()
+        spare_collector()
         await stop.wait()
         log.info("preprocessor_draining", pending=preprocessor.intake.pending)
         await preprocessor.drain(0.0 if is_orphan(args) else DRAIN_S)

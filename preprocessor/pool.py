@@ -279,12 +279,21 @@ class Pool:
             self._on_busy(self._busy_told)
 
     def _most_work(self) -> float:
-        """What an image may cost to be decoded now."""
-        if not self._running or self._workers < 2:
+        """What an image may cost to be decoded now.
+
+        While a process starts that replaces a lost one, a heavy image does not take the last of the others: those behind
+        it would wait for both.
+        """
+        working = sum(
+            decoder.state is DecoderState.READY or decoder.state is DecoderState.BUSY
+            for decoder in self._decoders
+        )
+        is_one_missed = working < min(self._workers, len(self._decoders))
+        if not is_one_missed and (not self._running or self._workers < 2):
             return math.inf
         light = self.cost.light_work
         heavy = sum(job.work > light for job in self._running.values())
-        return light if self._workers // 2 <= heavy else math.inf
+        return light if working // 2 <= heavy else math.inf
 
     # -- processes -------------------------------------------------------------------------------------------------
 
@@ -368,6 +377,8 @@ class Pool:
             )
         elif not was_replaced:
             self._spawn()
+        # one fewer may be about to start, for which a heavy image waits
+        self._dispatch()
         if job is not None:
             self._settle(job, error=self._cause(reason))
 

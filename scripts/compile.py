@@ -13,27 +13,31 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from crema.compiled import MODULES, home  # noqa: E402 - from the sources beside this file, installed or not
+from crema.compiled import LIGHT_MODULES, MODULES, home  # noqa: E402 - from the sources beside this file, installed or not
 
 LOCK: Final = ROOT / "requirements.compile.lock"
-# Runs in an environment of its own, where mypyc is: sources in, one folder of extension modules out.
+# Runs in an environment of its own, where mypyc is: sources in, one folder of extension modules out. Each package is a
+# library of its own, so that a compiler can work on each at once.
 BUILD: Final = """
-import sys
+import os, sys
+from itertools import groupby
 from mypyc.build import mypycify
 from setuptools import Distribution
 python, made, scratch, *sources = sys.argv[1:]
+groups = [(list(files), package) for package, files in groupby(sources, lambda file: file.partition("/")[0])]
 modules = mypycify(
     ["--python-executable", python, "--cache-dir", scratch + "/cache", *sources],
-    opt_level="2", debug_level="0", target_dir=scratch + "/c",
+    opt_level="2", debug_level="0", separate=groups, target_dir=scratch + "/c",
 )
 command = Distribution({"name": "crema-compiled", "ext_modules": modules}).get_command_obj("build_ext")
-command.build_lib, command.build_temp = made, scratch + "/o"
+command.build_lib, command.build_temp, command.parallel = made, scratch + "/o", os.cpu_count()
 command.ensure_finalized()
 command.run()
 """
@@ -59,8 +63,25 @@ def build(tools: Path, made: Path, scratch: Path) -> None:
     run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, tools)
     python = tools / "bin" / "python"
     run(uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", LOCK)
-    sources = [f"{module.replace('.', '/')}.py" for module in MODULES]
-    run(python, "-c", BUILD, sys.executable, made, scratch, *sources)
+    with ThreadPoolExecutor() as pool:
+        for done in [
+            pool.submit(
+                run,
+                python,
+                "-c",
+                BUILD,
+                sys.executable,
+                folder,
+                scratch / folder.name,
+                *map(_source, modules),
+            )
+            for folder, modules in ((made, MODULES), (made / "light", LIGHT_MODULES))
+        ]:
+            done.result()
+
+
+def _source(module: str) -> str:
+    return f"{module.replace('.', '/')}.py"
 
 
 def main() -> int:

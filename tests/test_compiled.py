@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from crema import compiled
+from crema.host.light_ring import make_light_ring
 
 ROOT = Path(__file__).resolve().parent.parent
 # in a process of its own: what this one has imported already, it keeps
@@ -80,7 +82,7 @@ def test_every_tier_prefers_them_before_it_imports_any() -> None:
 
 
 def test_another_source_is_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for package in ("crema/host", "coordinator", "minion"):
+    for package in ("crema/host", "coordinator", "minion", "preprocessor"):
         (tmp_path / package).mkdir(parents=True)
     gate = tmp_path / "minion" / "gate.py"
     gate.write_text("PLACES = 1\n")
@@ -96,5 +98,62 @@ def test_another_source_is_another_folder(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_every_module_has_its_source() -> None:
-    assert [name for name in compiled.MODULES if not (ROOT / f"{name.replace('.', '/')}.py").is_file()] == []
-    assert len(set(compiled.MODULES)) == len(compiled.MODULES)
+    for modules in (compiled.MODULES, compiled.LIGHT_MODULES):
+        assert [name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").is_file()] == []
+        assert len(set(modules)) == len(modules)
+
+
+def test_no_bound_of_a_slice_does_anything() -> None:
+    """mypyc evaluates it twice where it does not know what is sliced."""
+    found = []
+    for name in {*compiled.MODULES, *compiled.LIGHT_MODULES}:
+        tree = ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text())
+        for piece in (node for node in ast.walk(tree) if isinstance(node, ast.Slice)):
+            calls = [
+                node for node in ast.walk(piece) if isinstance(node, ast.Call | ast.NamedExpr | ast.Await)
+            ]
+            if any(
+                not isinstance(call, ast.Call) or ast.unparse(call.func) not in ("len", "min")
+                for call in calls
+            ):
+                found.append(f"{name}: {ast.unparse(piece)}")
+    assert found == []
+
+
+# -- workers -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_s_python_takes_what_is_compiled_for_it(made: Path, tmp_path: Path) -> None:
+    ring = make_light_ring(tmp_path)
+    script = "import importlib, json, sys; print(json.dumps([importlib.import_module(name).__file__ for name in sys.argv[1:]]))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, *compiled.LIGHT_MODULES],
+        env={"PYTHONPATH": str(ring)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    files = json.loads(done.stdout)
+    assert all(file.startswith(str(ring)) and file.endswith(".so") for file in files), files
+
+
+def test_a_worker_of_compiled_modules_keeps_every_promise_of_the_source(made: Path) -> None:
+    """The worker's own tests, in a process that takes the light ring compiled."""
+    taken = (
+        "import sys, crema; from crema.compiled import light_home; home = light_home(); assert home is not None; sys.path.append(str(home));"
+        " crema.__path__.insert(0, str(home / 'crema')); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    tests = [f"tests/crema/test_{name}.py" for name in ("worker", "outcomes", "overlap", "loaded_model")]
+    there = [name for name in tests if (ROOT / name).is_file()]
+    done = subprocess.run(
+        [sys.executable, "-c", taken, "-q", "-p", "no:cacheprovider", *there],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]

@@ -33,6 +33,8 @@ MAX_UNSENT_BYTES: Final = 2 * wire.MAX_PAYLOAD_BYTES
 _KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 # Joined into one write below this size: one object for the transport instead of several.
 JOIN_BYTES: Final = 32 * 1024
+# As large as the kernel allows without asking.
+LOCAL_BUFFER_BYTES: Final = 4 * 1024 * 1024
 
 
 class Receiver(Protocol):
@@ -154,7 +156,7 @@ class Channel(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        _keep_alive(transport.get_extra_info("socket"))
+        _tune(transport.get_extra_info("socket"))
         loop = asyncio.get_running_loop()
         self._hello_timer = loop.call_later(HELLO_TIMEOUT_S, self.abort, ChannelLost("no hello in time"))
         self._transport.write(encode_header(wire.hello(self._role, self._shows)))
@@ -293,9 +295,14 @@ class Channel(asyncio.BufferedProtocol):
         self._filled = 0
 
 
-def _keep_alive(connection: socket.socket | None) -> None:
-    """Have the kernel find out when the peer of a TCP connection is not there any more."""
-    if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+def _tune(connection: socket.socket | None) -> None:
+    """Have the kernel find out when the peer of a TCP connection is not there any more, and take a tensor in one piece from
+    one that is on this machine."""
+    if connection is None:
+        return
+    if connection.family == socket.AF_UNIX:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LOCAL_BUFFER_BYTES)
+    elif connection.family in (socket.AF_INET, socket.AF_INET6):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in _KEEPALIVE:
             connection.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -15,6 +15,7 @@ from crema import wire
 from crema.host.channel import Buffer, Channel
 from crema.host.channel_lost import ChannelLost
 from crema.host.headers import join_header
+from crema.host.short_way import connect_beside
 from crema.names import Role
 
 CONNECT_TIMEOUT_S: Final = 0.5
@@ -206,12 +207,7 @@ class ChannelClient:
             self._channel = channel = Channel(self, self._role, self._accepts, shows=self._token)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    transport, _ = await loop.create_connection(
-                        lambda channel=channel: channel,  # type: ignore[misc]
-                        self._host,
-                        self._port,
-                    )
-                _notice_lost_peers(transport)
+                    await self._connect(loop, channel)
             except (OSError, TimeoutError) as error:
                 self._channel = None
                 self.last_error = error
@@ -222,6 +218,15 @@ class ChannelClient:
                     pause = RECONNECT_FIRST_S
             await asyncio.sleep(pause * (0.5 + random.random()))
             pause = min(RECONNECT_MOST_S, pause * 2)
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
+        """Raises OSError."""
+        beside = connect_beside(self._host, self._port)
+        if beside is not None:
+            await loop.create_unix_connection(lambda: channel, sock=beside)
+            return
+        transport, _ = await loop.create_connection(lambda: channel, self._host, self._port)
+        _notice_lost_peers(transport)
 
 
 def _notice_lost_peers(transport: asyncio.BaseTransport) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from crema.host.channel import Channel, Receiver
+from crema.host.short_way import listen_beside
 from crema.names import Role
 
 
@@ -29,17 +30,23 @@ class ChannelServer:
         self._channels: set[Channel] = set()
         # uvloop's is not asyncio's, and has its sockets in a list
         self._server: Any = None
+        self._beside: Any = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port (the one chosen, when `port` is 0)."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._accept, host, port)
-        return int(self._server.sockets[0].getsockname()[1])
+        chosen = int(self._server.sockets[0].getsockname()[1])
+        listening = listen_beside(host, chosen)
+        if listening is not None:
+            self._beside = await loop.create_unix_server(self._accept, sock=listening)
+        return chosen
 
     def stop_listening(self) -> None:
         """Take no new connections; those that stand go on."""
-        if self._server is not None:
-            self._server.close()
+        for server in (self._server, self._beside):
+            if server is not None:
+                server.close()
 
     async def close(self) -> None:
         """Stop listening and close every connection once what was written has gone out."""

@@ -7,6 +7,7 @@ Linux with glibc is the supported platform; where a call is missing these functi
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -51,6 +52,13 @@ def raise_descriptor_limit() -> None:
     if soft != hard:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def spare_collector() -> None:
+    """For a tier that has started: what stands now stands for good, and a request leaves no cycles, so the garbage collector
+    need not look at either again and again."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def give_root_away(user_id: int) -> bool:

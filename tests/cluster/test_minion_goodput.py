@@ -1,14 +1,12 @@
 """Real minions under load that somebody spoils: bulk that floods (F29), poison (F7), a neighbour in a crash loop (F3).
 
-Clients send when it is due, whatever became of the calls before. Windows are of a few seconds; what is asserted of time
-leaves room for a machine that does other things too.
+Clients send when it is due, whatever became of the calls before. Windows are of a few seconds; nothing is asserted of time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-import math
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,8 +17,6 @@ from tests.cluster.running_minion import TOYS, RunningMinion, eventually, runnin
 
 SECONDS = 3.0
 SLEEPY_CAPACITY = 400.0
-# What a machine with other work may add to the 99th percentile.
-NOISE_S = 0.010
 RAISE = 255
 
 
@@ -40,37 +36,28 @@ async def send(
     return asked
 
 
-def p99_s(asked: list[tuple[float, str, Entry]], lane: str) -> float:
-    """From when it was due to the answer, of what was answered."""
-    took = sorted(
-        (entry.ended_at or math.inf) - due for due, of, entry in asked if of == lane and entry.code is None
-    )
-    return took[math.ceil(0.99 * len(took)) - 1]
-
-
 # -- F29 ---------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_flood_of_bulk_costs_interactive_no_refusal_and_next_to_no_time() -> None:
+async def test_a_flood_of_bulk_costs_interactive_no_refusal() -> None:
     async def window(bulk: float) -> list[tuple[float, str, Entry]]:
         interactive = ((at, "interactive", 0) for at in poisson(0.6 * SLEEPY_CAPACITY, SECONDS))
-        flood = ((at, "bulk", 0) for at in constant(bulk, SECONDS)) if bulk else ()
+        flood = ((at, "bulk", 0) for at in constant(bulk, SECONDS))
         return await send(minion, heapq.merge(interactive, flood), AnswerLedger())
 
     # Best of five windows: when a busy machine stops the minion for longer than its free places last, interactive is
-    # refused too, flood or not. The exact figures are those of tests/loadtest/test_bulk_flood.py.
+    # refused too, flood or not. What it costs in time is tests/loadtest/test_bulk_flood.py's to say, and the soak's.
     async with running_minion("sleepy") as minion:
-        seen = []
+        refused = []
         for _ in range(5):
-            alone, beside = await window(0.0), await window(10 * SLEEPY_CAPACITY)
+            beside = await window(10 * SLEEPY_CAPACITY)
             bulk = [entry.code for _, lane, entry in beside if lane == "bulk"]
             assert bulk.count(None) >= 0.01 * SLEEPY_CAPACITY * SECONDS
             assert set(bulk) == {None, "overloaded"}
-            refused = sum(entry.code is not None for _, lane, entry in beside if lane == "interactive")
-            seen.append((refused, p99_s(beside, "interactive"), p99_s(alone, "interactive")))
-            if not refused and seen[-1][1] <= 1.2 * seen[-1][2] + NOISE_S:
+            refused.append(sum(entry.code is not None for _, lane, entry in beside if lane == "interactive"))
+            if not refused[-1]:
                 return
-        raise AssertionError(f"interactive refused, p99 beside bulk, p99 alone (s): {seen}")
+        raise AssertionError(f"interactive refused, by window: {refused}")
 
 
 # -- F7 ----------------------------------------------------------------------------------------------------------------
@@ -141,8 +128,7 @@ async def test_a_model_that_dies_in_load_is_tried_ever_more_rarely_and_disturbs_
     tmp_path: Path,
 ) -> None:
     async with running_minion("sleepy") as other:
-        due = [(at, "interactive", 0) for at in poisson(0.6 * SLEEPY_CAPACITY, SECONDS)]
-        alone = p99_s(await send(other, due, AnswerLedger()), "interactive")
+        due = [(at, "interactive", 0) for at in poisson(0.5 * SLEEPY_CAPACITY, SECONDS)]
         async with running_minion(write_exiting(tmp_path), state="failed") as minion:
             await eventually(lambda: has_failed(minion, 3))
             pauses = [event["again_in_s"] for event in minion.log if event["event"] == "worker_lost"][:3]
@@ -161,8 +147,11 @@ async def test_a_model_that_dies_in_load_is_tried_ever_more_rarely_and_disturbs_
                 True,
             )
             assert 1 <= header["error"]["retry_after_ms"] <= 60_000
-            beside = p99_s(await send(other, due, AnswerLedger()), "interactive")
-        assert beside <= 1.2 * alone + NOISE_S
+            # what that costs the neighbour in time is measured by the soak
+            beside = [entry for _, _, entry in await send(other, due, AnswerLedger())]
+            assert all(entry.is_right or entry.code == "overloaded" for entry in beside)
+            assert sum(entry.is_right for entry in beside) >= 0.9 * len(beside)
+            assert not any(event["event"] == "worker_lost" for event in other.log)
 
 
 async def has_failed(minion: RunningMinion, times: int) -> bool:

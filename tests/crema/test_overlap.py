@@ -16,7 +16,7 @@ from crema.batch_array import BatchArray
 from crema.device import CudaDevice
 from crema.loaded_model import LoadedModel
 from crema.overlap import Overlap
-from crema.worker import overlap_of
+from crema.worker_loop import overlap_of
 from tests.crema.fake_torch import fake_torch
 from tests.crema.worker_host import Host, card, modules_forgotten, write_model
 

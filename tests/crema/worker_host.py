@@ -14,8 +14,9 @@ import msgpack
 
 from crema import wire
 from crema.host.manifest import load_manifest
+from crema.link import Link
 from crema.shared_pixels import SharedPixels
-from crema.worker import Link, Worker
+from crema.worker_loop import Worker
 
 TOYS = Path(__file__).parent.parent / "models"
 

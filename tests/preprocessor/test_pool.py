@@ -289,7 +289,8 @@ async def test_a_decoder_has_no_secrets_and_nothing_open_but_its_socket_and_its_
 
 
 async def test_every_odd_image_is_answered_and_none_takes_a_gigabyte() -> None:
-    async with running(1, formats=OPTIONAL_FORMATS) as (pool, counted):
+    # what is asked is memory: the heaviest takes a second of CPU here, and a slow machine must not stop it
+    async with running(1, formats=OPTIONAL_FORMATS, limits=Limits(cpu_s=60, stall_s=60)) as (pool, counted):
         for case in (*JPEG, *WEBP, *GIF, *PNG, *HEAVY, *TIFF, *BMP, *AVIF, *HEIC):
             image = case.make()
             try:
@@ -297,7 +298,7 @@ async def test_every_odd_image_is_answered_and_none_takes_a_gigabyte() -> None:
             except CremaError:
                 continue  # refused before the pool
             pool.submit(one)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await over
             if isinstance(case.expected, Good):
                 assert one.error is None, (case.name, one.error)
@@ -323,6 +324,37 @@ async def test_heavy_images_leave_half_of_the_processes_to_others() -> None:
         for each, over in heavy:
             async with asyncio.timeout(10):
                 assert (await over).error is None, each.error
+
+
+async def test_a_heavy_image_does_not_take_the_last_process_while_another_starts() -> None:
+    async with running(2) as (pool, _):
+        for _ in range(5):
+            await decoded(pool, f.jpeg())
+        large = f.png(Image.new("RGB", (6000, 6000)))
+        os.kill(min(pids(pool)), signal.SIGKILL)
+        await until(lambda: sorted(states(pool)) == ["ready", "starting"], "the killed process is replaced")
+        heavy, heavy_over = job(large)
+        light, light_over = job(f.jpeg())
+        for each in (heavy, light):
+            pool.submit(each)
+        assert (heavy.started_at, light.started_at is not None) == (None, True)
+        async with asyncio.timeout(10):
+            assert (await light_over).error is None
+            assert (await heavy_over).error is None
+
+
+async def test_a_heavy_image_waits_for_no_process_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(2) as (pool, counted):
+        for _ in range(5):
+            await decoded(pool, f.jpeg())
+        monkeypatch.setattr("preprocessor.decoder_process.sys.executable", "/bin/false")
+        os.kill(min(pids(pool)), signal.SIGKILL)
+        await until(lambda: "starting" in states(pool), "the killed process is replaced")
+        heavy, over = job(f.png(Image.new("RGB", (6000, 6000))))
+        pool.submit(heavy)
+        async with asyncio.timeout(10):
+            assert (await over).error is None
+        assert "start" in counted.replaced
 
 
 async def test_closing_leaves_no_process() -> None:
