@@ -41,7 +41,8 @@ CPU_SLACK_S: Final = 2
 # Nobody's: another than the fetcher's, so that neither can touch the other.
 UNPRIVILEGED_ID: Final = 64_918
 OPEN_FILES: Final = 32
-# A heavy image gets about a quarter of a core that others want too.
+# A heavy image gets about a quarter of a core that others want too; the host sees to the same where Linux shares the cores
+# among sessions first.
 HEAVY_NICENESS: Final = 5
 
 T = TypeVar("T")

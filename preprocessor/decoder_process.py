@@ -20,12 +20,15 @@ from typing import Any, Final, Protocol
 
 from crema.host.channel import Buffer
 from crema.names import OptionalFormat
+from crema.session import niceness, set_niceness
 from preprocessor.decoder_answer import Answer, read_answer
 from preprocessor.link import MAX_MESSAGE_BYTES, READY, pack_request
 from preprocessor.order import Order
 from preprocessor.tray import Tray, make_tray_memory
 
 START_TIMEOUT_S: Final = 10.0
+# Of the session of a process that decodes a heavy image: it gets about a quarter of a core that others want too.
+HEAVY_NICENESS: Final = 5
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 
 
@@ -88,6 +91,7 @@ class DecoderProcess:
         self._link: socket.socket | None = None
         self._tray: Tray | None = None
         self._pixel_bytes = 0
+        self._gives_way = False
         self._budget_timer: asyncio.TimerHandle | None = None
         self._allowed_cpu_s = 0.0
         self._stalls_at = 0.0
@@ -141,11 +145,21 @@ class DecoderProcess:
         if self._budget_timer is None:
             self._watch_budget(self._limits.cpu_s)
         self._pixel_bytes = order.nbytes
+        if is_heavy != self._gives_way:
+            self._give_way(is_heavy)
         self._tray.put(image)
         try:  # noqa: SIM105 - once per image, and `suppress` costs as much as three calls
             self._link.send(pack_request(len(image), is_heavy, order.packed))
         except OSError:
             pass  # the process is dead, which the closing socket tells
+
+    def _give_way(self, is_heavy: bool) -> None:
+        """Let its session have less of the cores, or as much as others again. Where that may not be changed so soon after the
+        last time, the next image tries again."""
+        pid = self.pid
+        assert pid is not None
+        set_niceness(HEAVY_NICENESS if is_heavy else 0, pid)
+        self._gives_way = niceness(pid) == HEAVY_NICENESS
 
     def abandon(self) -> None:
         """Nobody waits for the image in hand any more: it may finish soon, or the process is killed."""

@@ -14,9 +14,10 @@ from PIL import Image
 
 from crema.errors import CremaError
 from crema.names import OPTIONAL_FORMATS
+from crema.session import niceness
 from preprocessor.colour import Profiles
 from preprocessor.decode import decode
-from preprocessor.decoder_process import Limits
+from preprocessor.decoder_process import HEAVY_NICENESS, Limits
 from preprocessor.pool import Pool, cores
 from preprocessor.spec import Spec
 from tests.preprocessor import image_files as f
@@ -324,6 +325,25 @@ async def test_heavy_images_leave_half_of_the_processes_to_others() -> None:
         for each, over in heavy:
             async with asyncio.timeout(10):
                 assert (await over).error is None, each.error
+
+
+async def test_the_session_of_a_process_gives_way_while_it_decodes_a_heavy_image() -> None:
+    """The niceness of the thread that decodes means nothing to other sessions."""
+    async with running(1) as (pool, _):
+        (pid,) = pids(pool)
+        if niceness(pid) is None:
+            pytest.skip("Linux does not group processes by session here")
+        for _ in range(5):
+            await decoded(pool, f.jpeg())
+        assert niceness(pid) == 0
+        one, over = job(f.png(Image.new("RGB", (6000, 6000))))
+        pool.submit(one)
+        assert niceness(pid) == HEAVY_NICENESS
+        async with asyncio.timeout(20):
+            assert (await over).error is None
+            # who has no rights may change it ten times a second
+            while niceness(pid) != 0:
+                assert (await decoded(pool, f.jpeg())).error is None
 
 
 async def test_a_heavy_image_does_not_take_the_last_process_while_another_starts() -> None:
