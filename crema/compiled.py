@@ -44,11 +44,11 @@ MODULES: Final = (
     *(f"minion.{name}" for name in _MINION),
     *(f"preprocessor.{name}" for name in _PREPROCESSOR),
 )
-"""What is compiled for the tiers, as one group: calls between them do not pass through the interpreter."""
+"""What is compiled for the tiers, together: calls between them do not pass through the interpreter."""
 LIGHT_MODULES: Final = tuple(
     f"crema.{name}" for name in ("link", "loaded_model", "outcomes", "shared_pixels", "wire", "worker_loop")
 )
-"""What is compiled for workers: a group of its own, of the light ring alone."""
+"""What is compiled for workers, by itself: of the light ring alone."""
 
 
 def home() -> Path:

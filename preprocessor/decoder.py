@@ -32,7 +32,7 @@ from crema.host.image_signatures import image_formats
 from crema.host.process import die_with_parent, give_root_away, raise_malloc_thresholds
 from preprocessor.colour import Profiles
 from preprocessor.decode import Decoded, decode
-from preprocessor.link import MAX_MESSAGE_BYTES, READY, unpack_request
+from preprocessor.link import HEAVY_NICENESS, MAX_MESSAGE_BYTES, READY, unpack_request
 from preprocessor.spec import Spec, parse_specs
 from preprocessor.tray import TRAY_BYTES, Tray
 
@@ -41,9 +41,6 @@ CPU_SLACK_S: Final = 2
 # Nobody's: another than the fetcher's, so that neither can touch the other.
 UNPRIVILEGED_ID: Final = 64_918
 OPEN_FILES: Final = 32
-# A heavy image gets about a quarter of a core that others want too; the host sees to the same where Linux shares the cores
-# among sessions first.
-HEAVY_NICENESS: Final = 5
 
 T = TypeVar("T")
 Decode = Callable[[memoryview, Sequence[Spec]], Decoded]

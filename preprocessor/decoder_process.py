@@ -22,13 +22,11 @@ from crema.host.channel import Buffer
 from crema.names import OptionalFormat
 from crema.session import niceness, set_niceness
 from preprocessor.decoder_answer import Answer, read_answer
-from preprocessor.link import MAX_MESSAGE_BYTES, READY, pack_request
+from preprocessor.link import HEAVY_NICENESS, MAX_MESSAGE_BYTES, READY, pack_request
 from preprocessor.order import Order
 from preprocessor.tray import Tray, make_tray_memory
 
 START_TIMEOUT_S: Final = 10.0
-# Of the session of a process that decodes a heavy image: it gets about a quarter of a core that others want too.
-HEAVY_NICENESS: Final = 5
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 
 
@@ -102,6 +100,11 @@ class DecoderProcess:
     def pid(self) -> int | None:
         """Process id, once started."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def is_working(self) -> bool:
+        """Whether it can take an image, now or when it has finished the one in hand."""
+        return self.state is DecoderState.READY or self.state is DecoderState.BUSY
 
     def start(self) -> None:
         """Spawn the process (a few milliseconds) and begin to listen to it. Raises OSError when the system has no room."""

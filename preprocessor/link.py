@@ -12,6 +12,9 @@ from typing import Final
 READY: Final = b"ready"
 # 64 specs take 5 KB, an error's text less
 MAX_MESSAGE_BYTES: Final = 64 * 1024
+# How far a heavy image gives way: it gets about a quarter of a core that others want too. The decoder sets it for the thread
+# that decodes, the host for the decoder's session, which counts first where Linux groups processes by session.
+HEAVY_NICENESS: Final = 5
 
 _HEAD: Final = struct.Struct("<I?")
 

@@ -130,10 +130,7 @@ class Pool:
     @property
     def is_ready(self) -> bool:
         """Whether at least one process can take an image, now or when it has finished the one in hand."""
-        for decoder in self._decoders:
-            if decoder.state is DecoderState.BUSY or decoder.state is DecoderState.READY:
-                return True
-        return False
+        return any(decoder.is_working for decoder in self._decoders)
 
     @property
     def decoders(self) -> list[dict[str, Any]]:
@@ -284,10 +281,7 @@ class Pool:
         While a process starts that replaces a lost one, a heavy image does not take the last of the others: those behind
         it would wait for both.
         """
-        working = sum(
-            decoder.state is DecoderState.READY or decoder.state is DecoderState.BUSY
-            for decoder in self._decoders
-        )
+        working = sum(decoder.is_working for decoder in self._decoders)
         is_one_missed = working < min(self._workers, len(self._decoders))
         if not is_one_missed and (not self._running or self._workers < 2):
             return math.inf

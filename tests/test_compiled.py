@@ -24,17 +24,22 @@ print(json.dumps([preferred, {name: importlib.import_module(name).__file__ for n
 """
 
 
-def ask(**environment: str) -> tuple[bool, dict[str, str]]:
+def printed(script: str, *arguments: str, cwd: Path = ROOT, **environment: str) -> str:
+    """What a Python process prints that ends well."""
     done = subprocess.run(
-        [sys.executable, "-c", ASK],
-        cwd=ROOT,
+        [sys.executable, "-P", "-c", script, *arguments],
+        cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    preferred, files = json.loads(done.stdout)
+    return done.stdout
+
+
+def ask(**environment: str) -> tuple[bool, dict[str, str]]:
+    preferred, files = json.loads(printed(ASK, **environment))
     return preferred, files
 
 
@@ -68,16 +73,7 @@ def test_every_tier_prefers_them_before_it_imports_any() -> None:
             "import runpy, sys, crema.compiled as compiled; compiled.prefer = lambda: print(json.dumps(sorted(sys.modules)))"
             f"; import json; sys.argv = ['{tier}', '--help']; runpy.run_module('{tier}', run_name='__main__')"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        imported = set(json.loads(done.stdout.partition("\n")[0]))
+        imported = set(json.loads(printed(script).partition("\n")[0]))
         assert imported.isdisjoint(compiled.MODULES)
 
 
@@ -126,16 +122,7 @@ def test_no_bound_of_a_slice_does_anything() -> None:
 def test_a_worker_s_python_takes_what_is_compiled_for_it(made: Path, tmp_path: Path) -> None:
     ring = make_light_ring(tmp_path)
     script = "import importlib, json, sys; print(json.dumps([importlib.import_module(name).__file__ for name in sys.argv[1:]]))"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", script, *compiled.LIGHT_MODULES],
-        env={"PYTHONPATH": str(ring)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    files = json.loads(done.stdout)
+    files = json.loads(printed(script, *compiled.LIGHT_MODULES, cwd=tmp_path, PYTHONPATH=str(ring)))
     assert all(file.startswith(str(ring)) and file.endswith(".so") for file in files), files
 
 
@@ -146,9 +133,8 @@ def test_a_worker_of_compiled_modules_keeps_every_promise_of_the_source(made: Pa
         " crema.__path__.insert(0, str(home / 'crema')); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     )
     tests = [f"tests/crema/test_{name}.py" for name in ("worker", "outcomes", "overlap", "loaded_model")]
-    there = [name for name in tests if (ROOT / name).is_file()]
     done = subprocess.run(
-        [sys.executable, "-c", taken, "-q", "-p", "no:cacheprovider", *there],
+        [sys.executable, "-c", taken, "-q", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -22,15 +22,15 @@ RAISE = 255
 
 async def send(
     minion: RunningMinion, due: Iterable[tuple[float, str, int]], ledger: AnswerLedger
-) -> list[tuple[float, str, Entry]]:
-    """Ask when each is due: (moment, lane, sentinel). Returns (moment, lane, entry), all of them ended."""
+) -> list[tuple[str, Entry]]:
+    """Ask when each is due: (moment, lane, sentinel). Returns (lane, entry), all of them ended."""
     loop, peer = asyncio.get_running_loop(), await ledger.connect(minion.ports["channel"])
     began, asked = loop.time(), []
     for at, lane, sentinel in due:
         ahead = began + at - loop.time()
         if ahead > 0:
             await asyncio.sleep(ahead)
-        asked.append((began + at, lane, peer.ask(sentinel, lane=lane)))
+        asked.append((lane, peer.ask(sentinel, lane=lane)))
     await ledger.settled()
     await peer.leave()
     return asked
@@ -40,7 +40,7 @@ async def send(
 
 
 async def test_a_flood_of_bulk_costs_interactive_no_refusal() -> None:
-    async def window(bulk: float) -> list[tuple[float, str, Entry]]:
+    async def window(bulk: float) -> list[tuple[str, Entry]]:
         interactive = ((at, "interactive", 0) for at in poisson(0.6 * SLEEPY_CAPACITY, SECONDS))
         flood = ((at, "bulk", 0) for at in constant(bulk, SECONDS))
         return await send(minion, heapq.merge(interactive, flood), AnswerLedger())
@@ -51,10 +51,10 @@ async def test_a_flood_of_bulk_costs_interactive_no_refusal() -> None:
         refused = []
         for _ in range(5):
             beside = await window(10 * SLEEPY_CAPACITY)
-            bulk = [entry.code for _, lane, entry in beside if lane == "bulk"]
+            bulk = [entry.code for lane, entry in beside if lane == "bulk"]
             assert bulk.count(None) >= 0.01 * SLEEPY_CAPACITY * SECONDS
             assert set(bulk) == {None, "overloaded"}
-            refused.append(sum(entry.code is not None for _, lane, entry in beside if lane == "interactive"))
+            refused.append(sum(entry.code is not None for lane, entry in beside if lane == "interactive"))
             if not refused[-1]:
                 return
         raise AssertionError(f"interactive refused, by window: {refused}")
@@ -148,7 +148,7 @@ async def test_a_model_that_dies_in_load_is_tried_ever_more_rarely_and_disturbs_
             )
             assert 1 <= header["error"]["retry_after_ms"] <= 60_000
             # what that costs the neighbour in time is measured by the soak
-            beside = [entry for _, _, entry in await send(other, due, AnswerLedger())]
+            beside = [entry for _, entry in await send(other, due, AnswerLedger())]
             assert all(entry.is_right or entry.code == "overloaded" for entry in beside)
             assert sum(entry.is_right for entry in beside) >= 0.9 * len(beside)
             assert not any(event["event"] == "worker_lost" for event in other.log)

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from preprocessor.decoder import HEAVY_NICENESS, CpuAllowance, behind_others
+from preprocessor.decoder import CpuAllowance, behind_others
+from preprocessor.link import HEAVY_NICENESS
 
 
 def niceness() -> int:

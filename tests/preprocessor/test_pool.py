@@ -17,7 +17,8 @@ from crema.names import OPTIONAL_FORMATS
 from crema.session import niceness
 from preprocessor.colour import Profiles
 from preprocessor.decode import decode
-from preprocessor.decoder_process import HEAVY_NICENESS, Limits
+from preprocessor.decoder_process import Limits
+from preprocessor.link import HEAVY_NICENESS
 from preprocessor.pool import Pool, cores
 from preprocessor.spec import Spec
 from tests.preprocessor import image_files as f
@@ -369,7 +370,7 @@ async def test_a_heavy_image_waits_for_no_process_that_cannot_start(monkeypatch:
             await decoded(pool, f.jpeg())
         monkeypatch.setattr("preprocessor.decoder_process.sys.executable", "/bin/false")
         os.kill(min(pids(pool)), signal.SIGKILL)
-        await until(lambda: "starting" in states(pool), "the killed process is replaced")
+        await until(lambda: pool.last_failure is not None, "its successor does not start")
         heavy, over = job(f.png(Image.new("RGB", (6000, 6000))))
         pool.submit(heavy)
         async with asyncio.timeout(10):
