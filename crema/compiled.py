@@ -46,7 +46,8 @@ MODULES: Final = (
 )
 """What is compiled for the tiers, together: calls between them do not pass through the interpreter."""
 LIGHT_MODULES: Final = tuple(
-    f"crema.{name}" for name in ("link", "loaded_model", "outcomes", "shared_pixels", "wire", "worker_loop")
+    f"crema.{name}"
+    for name in ("lender", "link", "loaded_model", "outcomes", "shared_pixels", "wire", "worker_loop")
 )
 """What is compiled for workers, by itself: of the light ring alone."""
 

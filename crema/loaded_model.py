@@ -57,6 +57,7 @@ class LoadedModel:
         self.max_size: int = card["batching"]["max_size"]
         self.arrays = [BatchArray(self.max_size, shape, dtype)]
         self.item_shape = tuple(shape)
+        self.dtype = dtype
         self.item_bytes = wire.tensor_bytes(shape, dtype)
         self._output = card["output"]
         self._packers = threading.local()  # a packer must not be used by two threads
@@ -74,18 +75,17 @@ class LoadedModel:
         self._predict = self._instance.predict
         self._postprocess = getattr(self._instance, "postprocess", None)
 
-    def run(
-        self, n: int, params: list[dict[str, Any]] | None, array: BatchArray | None = None
-    ) -> list[bytes]:
-        """One packed outcome for each of the first `n` items of a batch array (default: the first one).
+    def run(self, batch: np.ndarray[Any, Any], params: list[dict[str, Any]] | None) -> list[bytes]:
+        """One packed outcome for each item of a batch, [n, *item_shape].
 
         Two threads may be in here at once, each with an array of its own. Raises BatchInvalid, or whatever the model raised
         for the batch as a whole.
         """
+        n = len(batch)
         # an empty map stands for the defaults: the host completes all others
         params = [sent or dict(self._defaults) for sent in params or [{}] * n]
         pack = self._packer().pack
-        outputs = self._predict((array or self.arrays[0]).first(n), params)
+        outputs = self._predict(batch, params)
         if self._postprocess is None:
             if type(outputs) is not list:
                 raise BatchInvalid(
@@ -116,7 +116,7 @@ class LoadedModel:
             nonlocal failure
             started = time.monotonic()
             try:
-                self.run(n, None)
+                self.run(self.arrays[0].first(n), None)
             except BatchInvalid:
                 pass
             except BaseException as error:

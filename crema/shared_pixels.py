@@ -1,6 +1,6 @@
 """SharedPixels: the worker's view of the memory into which its host receives pixels. Light ring.
 
-It is read only, and the host says what lies where. What a batch is, it does not know.
+The host says what lies where. What a batch is, it does not know.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ class SharedPixels:
 
     def __init__(self, descriptor: int) -> None:
         self._size = os.fstat(descriptor).st_size
-        self._memory = memoryview(mmap.mmap(descriptor, self._size, prot=mmap.PROT_READ))
+        self._memory = memoryview(mmap.mmap(descriptor, self._size))
         os.close(descriptor)
 
-    def copy(self, offset: Any, into: memoryview) -> None:
-        """Fill `into` with what lies at `offset`. Raises WireError for a place outside."""
-        if type(offset) is not int or not 0 <= offset <= self._size - len(into):
+    def at(self, offset: Any, size: int) -> memoryview:
+        """`size` bytes at `offset`, as they lie there. Raises WireError for a place outside."""
+        if type(offset) is not int or not 0 <= offset <= self._size - size:
             raise wire.WireError("pixels outside the shared memory")
-        into[:] = self._memory[offset : offset + len(into)]
+        end = offset + size
+        return self._memory[offset:end]

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import traceback
+import warnings
 from typing import Final
 
 from crema.link import Link
@@ -69,6 +70,8 @@ def main() -> None:
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # a batch that is lent (crema.lender) is not to be written to, which torch says of every array like that
+    warnings.filterwarnings("ignore", "The given NumPy array is not writable")
     connection = socket.socket(fileno=args.fd)
     # what the model starts must not hold the channel open
     connection.set_inheritable(False)

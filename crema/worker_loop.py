@@ -15,8 +15,8 @@ Frames, of which the first is a hello:
     close   ends the process
 
 Items of a batch that need not run when its turn comes are left out and named in `skipped`; a batch of which none is left
-does not run. The pixels are received straight into the batch array, or copied there from the shared memory. Splitting,
-retrying and answering callers are the host's.
+does not run. The pixels are received straight into the batch array, or copied there from the shared memory, or run where they lie
+in it (crema.lender). Splitting, retrying and answering callers are the host's.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ from crema.raised import described, free_memory
 from crema.shared_pixels import SharedPixels
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from crema.batch_array import BatchArray
+    from crema.lender import Lender
     from crema.loaded_model import LoadedModel
     from crema.overlap import Answer, Overlap
 
@@ -48,6 +51,8 @@ class Worker:
         self._link = link
         self._shared = shared
         self._model: LoadedModel | None = None
+        self._lender: Lender | None = None
+        """Of the shared memory, where batches run one after the other."""
         self._overlap: Overlap | None = None
         """Where batches run when two may do so at once; None: one after the other, here."""
         self._params: list[dict[str, Any]] | None = None
@@ -99,6 +104,7 @@ class Worker:
             examples = read_examples(card, package_dir, header.get("warmup"), model.item_shape)
             curve = model.warm_up(examples)
             self._overlap = overlap_of(model)
+            self._lender = self._lender_for(model)
         except BaseException as error:
             self._link.send({**answer, "error": described(error)})
             return False
@@ -111,9 +117,18 @@ class Worker:
         self._link.send({**answer, "curve": [list(point) for point in curve]})
         return True
 
+    def _lender_for(self, model: LoadedModel) -> Lender | None:
+        """None where batches have an array that they must be in: a GPU's is page-locked."""
+        if self._shared is None or model.device is not None:
+            return None
+        from crema.lender import Lender
+
+        return Lender(self._shared, model.item_shape, model.dtype, model.item_bytes)
+
     def _run(self, header: dict[str, Any], payload_bytes: int) -> None:
         """Receive a batch, and run it or have it run."""
-        model, overlap, n, at = self._model, self._overlap, header["n"], header.get("at")
+        at: Any = header.get("at")
+        model, overlap, n = self._model, self._overlap, header["n"]
         if (
             model is None
             or type(n) is not int
@@ -124,48 +139,55 @@ class Worker:
         started = time.monotonic()
         waited = 0.0 if overlap is not None and overlap.is_busy else started - self._idle_since
         array = model.arrays[0] if overlap is None else overlap.take_array()
-        if at is None:
-            self._link.read_into(array.pixels[:payload_bytes])
-        else:
-            self._gather(at, array, model.item_bytes)
+        lent = self._lender.lend(at) if at and not payload_bytes and self._lender is not None else None
+        if lent is None:
+            self._receive(at, array, n * model.item_bytes)
         params, self._params = self._params, None
         answer: dict[str, Any] = {"v": wire.WIRE_VERSION, "kind": "answer", "id": header["id"]}
         answer["waited"] = waited
-        if "until" in header:
-            skipped = self._skipped(header["id"], header["until"])
-            if skipped:
-                answer["skipped"] = sorted(skipped)
-                left = [index for index in range(n) if index not in skipped]
+        skipped = self._skipped(header["id"], header["until"]) if "until" in header else None
+        if skipped:
+            answer["skipped"] = sorted(skipped)
+            left = [index for index in range(n) if index not in skipped]
+            n, params = len(left), params and [params[index] for index in left]
+            if lent is None:
                 array.keep(left)
-                n, params = len(left), params and [params[index] for index in left]
+            else:
+                lent = None
+                self._receive([at[index] for index in left], array, n * model.item_bytes)
         if overlap is None:
-            self._answer(answer, self._outcomes(answer, array, n, params, started))
+            outcomes = self._outcomes(answer, array.first(n) if lent is None else lent, params, started)
+            if at is not None and self._lender is not None and not skipped and "error" not in answer:
+                self._lender.watch(at, array.pixels)
+            self._answer(answer, outcomes)
             return
 
         def work() -> Answer:
-            outcomes = self._outcomes(answer, array, n, params, started)
+            outcomes = self._outcomes(answer, array.first(n), params, started)
             return lambda: self._answer(answer, outcomes)
 
         overlap.put(array, work)
 
-    def _gather(self, at: list[Any], array: BatchArray, item_bytes: int) -> None:
-        """Bring tensors together that lie in the shared memory or come with the frame."""
+    def _receive(self, at: list[Any] | None, array: BatchArray, size: int) -> None:
+        """Bring `size` bytes of tensors together that come with the frame or, where `at` says so, lie in the shared memory."""
+        if at is None:
+            self._link.read_into(array.pixels[:size])
+            return
         if self._shared is None:
             raise wire.WireError("this worker shares no memory with the host")
-        start = 0
+        start, item_bytes = 0, size // max(1, len(at))
         for offset in at:
             end = start + item_bytes
             if offset is None:
                 self._link.read_into(array.pixels[start:end])
             else:
-                self._shared.copy(offset, array.pixels[start:end])
+                array.pixels[start:end] = self._shared.at(offset, item_bytes)
             start = end
 
     def _outcomes(
         self,
         answer: dict[str, Any],
-        array: BatchArray,
-        n: int,
+        batch: np.ndarray[Any, Any],
         params: list[dict[str, Any]] | None,
         started: float,
     ) -> list[bytes]:
@@ -173,7 +195,7 @@ class Worker:
         assert self._model is not None
         outcomes: list[bytes] = []
         try:
-            outcomes = self._model.run(n, params, array) if n else []
+            outcomes = self._run_model(self._model, batch, params) if len(batch) else []
         except BaseException as error:
             answer["error"] = described(error)
         answer["seconds"] = time.monotonic() - started
@@ -184,6 +206,20 @@ class Worker:
             # only here: while the exception is handled, its frames hold what the batch held
             free_memory()
         return outcomes
+
+    def _run_model(
+        self, model: LoadedModel, batch: np.ndarray[Any, Any], params: list[dict[str, Any]] | None
+    ) -> list[bytes]:
+        """As `LoadedModel.run`. A model that wants to write into what it was lent gets a copy, and is lent nothing more."""
+        try:
+            return model.run(batch, params)
+        except (ValueError, TypeError) as error:
+            # numpy's "assignment destination is read-only", and what others say of such a buffer
+            said = str(error).replace("readonly", "read-only")
+            if self._lender is None or batch.flags.writeable or "read-only" not in said:
+                raise
+        self._lender.has_written()
+        return model.run(batch.copy(), params)
 
     def _answer(self, answer: dict[str, Any], outcomes: list[bytes]) -> None:
         self._tell_memory(answer)
@@ -226,7 +262,7 @@ def overlap_of(model: LoadedModel) -> Overlap | None:
 
     overlap = Overlap(model.arrays, model.device)
     for _ in range(2):  # the first run on a stream pays for what is set up lazily
-        raised = overlap.try_at_once(lambda array: model.run(model.max_size, None, array))
+        raised = overlap.try_at_once(lambda array: model.run(array.first(model.max_size), None))
         if raised is not None and described(raised).get("trouble") == "memory":
             overlap.close()
             free_memory()

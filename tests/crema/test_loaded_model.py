@@ -45,7 +45,7 @@ def test_a_boolean_tensor_holds_only_truth(tmp_path: Path) -> None:
     package = write_model(tmp_path / "p", "return [int(item.view('u1').sum()) for item in batch]")
     model = LoadedModel(card(input=spec), package, "cpu")
     model.arrays[0].pixels[:4] = bytes([0, 1, 2, 255])
-    assert [msgpack.unpackb(each) for each in model.run(1, None)] == [{"ok": 3}]
+    assert [msgpack.unpackb(each) for each in model.run(model.arrays[0].first(1), None)] == [{"ok": 3}]
 
 
 @pytest.mark.parametrize(
