@@ -17,6 +17,7 @@ ALL = (
     "processes",
     "decode",
     "preprocess",
+    "beside_hostile",
     "tags_over_http",
     "minion_cpu",
     "efficiency",

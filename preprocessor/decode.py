@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image, ImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import PngImageFile, PngStream
 from PIL.WebPImagePlugin import WebPImageFile
 
 from crema.errors import CremaError
@@ -44,11 +44,36 @@ class _Jpeg(JpegImageFile):
         pass
 
 
+class _PngStream(PngStream):
+    """Pillow's, without the texts in a PNG, which nobody asks for: they may unpack to 64 MB."""
+
+    def _pass_over(self, pos: int, length: int) -> bytes:
+        assert self.fp is not None
+        return ImageFile._safe_read(self.fp, length)
+
+    chunk_tEXt = chunk_zTXt = chunk_iTXt = _pass_over  # noqa: N815 - the names that a PNG has for them
+
+
+class _Png(PngImageFile):
+    """Pillow's reader, with our stream of chunks."""
+
+    @property
+    def png(self) -> PngStream | None:
+        """Set by Pillow, which offers no other way to have a stream of one's own."""
+        return self._png
+
+    @png.setter
+    def png(self, stream: PngStream | None) -> None:
+        if stream is not None:
+            stream.__class__ = _PngStream
+        self._png = stream
+
+
 Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
 
 _OPENERS: Final[dict[Format, Opener]] = {
     "jpeg": _Jpeg,
-    "png": PngImageFile,
+    "png": _Png,
     "webp": WebPImageFile,
     "gif": GifImageFile,
 }
@@ -142,6 +167,8 @@ def _decode(
     # again, now as the decoder itself has understood the file: a frame of a GIF may be larger than its screen
     width, height = source.size
     check_pixels(width, height)
+    if header.format == "png" and (width, height) != (header.width, header.height):
+        raise broken("the PNG says twice what size it has")
     orientation = _orientation(source, header.format)
     profile = source.info.get("icc_profile")
     scale = 1

@@ -30,6 +30,7 @@ from crema.errors import CremaError
 from crema.host.image_limits import MAX_PIXELS
 from crema.host.image_signatures import image_formats
 from crema.host.process import die_with_parent, give_root_away, raise_malloc_thresholds
+from crema.host.turns import take_long_turns
 from preprocessor.colour import Profiles
 from preprocessor.decode import Decoded, decode
 from preprocessor.link import HEAVY_NICENESS, MAX_MESSAGE_BYTES, READY, unpack_request
@@ -125,8 +126,8 @@ class CpuAllowance:
 
 
 def behind_others(work: Callable[[], T]) -> T:
-    """What `work` returns or raises, done with less of a core than the others want: in a thread, since a process without
-    rights can lower its priority and not raise it again."""
+    """What `work` returns or raises, done with less of a core than the others want, who may cut in at any moment: in a thread,
+    since a process without rights can lower its priority and not raise it again."""
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -134,6 +135,7 @@ def behind_others(work: Callable[[], T]) -> T:
         with suppress(OSError):
             own = os.getpriority(os.PRIO_PROCESS, 0)
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + HEAVY_NICENESS)
+        take_long_turns()
         try:
             results.append(work())
         except BaseException as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from crema.host.channel import Buffer
+from crema.host.turns import take_long_turns, take_usual_turns
 from crema.names import OptionalFormat
 from crema.session import niceness, set_niceness
 from preprocessor.decoder_answer import Answer, read_answer
@@ -27,6 +28,8 @@ from preprocessor.order import Order
 from preprocessor.tray import Tray, make_tray_memory
 
 START_TIMEOUT_S: Final = 10.0
+# An image that was not expected to be heavy, and has taken so much CPU time, is.
+GIVES_WAY_AFTER_S: Final = 0.05
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 
 
@@ -89,9 +92,11 @@ class DecoderProcess:
         self._link: socket.socket | None = None
         self._tray: Tray | None = None
         self._pixel_bytes = 0
+        self._is_asked = False
+        """Whether the request for the image in hand has gone out."""
         self._gives_way = False
         self._budget_timer: asyncio.TimerHandle | None = None
-        self._allowed_cpu_s = 0.0
+        self._began_cpu_s = self._allowed_cpu_s = 0.0
         self._stalls_at = 0.0
         self._ends_because: str | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,8 +111,9 @@ class DecoderProcess:
         """Whether it can take an image, now or when it has finished the one in hand."""
         return self.state is DecoderState.READY or self.state is DecoderState.BUSY
 
-    def start(self) -> None:
-        """Spawn the process (a few milliseconds) and begin to listen to it. Raises OSError when the system has no room."""
+    def start(self, *, is_urgent: bool = True) -> None:
+        """Spawn the process (a few milliseconds) and begin to listen to it. Where it is not urgent it gives way to what others
+        want to do until it has its first image. Raises OSError when the system has no room."""
         tray_fd = make_tray_memory()
         # messages are kept apart by the kernel, so nothing that a decoder sends can be taken for the middle of something
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -133,6 +139,8 @@ class DecoderProcess:
             ours.close()
             os.close(tray_fd)
             raise
+        if not is_urgent:
+            self._give_way(True)
         self._link, self._tray = ours, Tray(tray_fd)
         loop = asyncio.get_running_loop()
         loop.add_reader(ours, self._readable)
@@ -143,26 +151,40 @@ class DecoderProcess:
         """Hand over one image. The process must be idle. A heavy one runs behind what others want to do."""
         assert self.state is DecoderState.READY and self._tray is not None and self._link is not None
         self.state = DecoderState.BUSY
-        self._allowed_cpu_s = self._cpu_s() + self._limits.cpu_s
+        self._is_asked = False
+        self._began_cpu_s = self._cpu_s()
+        self._allowed_cpu_s = self._began_cpu_s + self._limits.cpu_s
         self._stalls_at = self._clock() + self._limits.stall_s
         if self._budget_timer is None:
-            self._watch_budget(self._limits.cpu_s)
+            self._watch_budget(min(GIVES_WAY_AFTER_S, self._limits.cpu_s))
         self._pixel_bytes = order.nbytes
         if is_heavy != self._gives_way:
             self._give_way(is_heavy)
-        self._tray.put(image)
+        self._lay(image, pack_request(len(image), is_heavy, order.packed))
+
+    def _lay(self, image: Buffer, request: bytes, begin: int = 0) -> None:
+        """Lay the image on the tray, a piece at each turn of the loop, and then ask for it."""
+        if self._link is None or self._tray is None:
+            return  # it ended meanwhile
+        end = self._tray.put(image, begin)
+        if end < len(image):
+            asyncio.get_running_loop().call_soon(self._lay, image, request, end)
+            return
+        self._is_asked = True
         try:  # noqa: SIM105 - once per image, and `suppress` costs as much as three calls
-            self._link.send(pack_request(len(image), is_heavy, order.packed))
+            self._link.send(request)
         except OSError:
             pass  # the process is dead, which the closing socket tells
 
-    def _give_way(self, is_heavy: bool) -> None:
-        """Let its session have less of the cores, or as much as others again. Where that may not be changed so soon after the
-        last time, the next image tries again."""
+    def _give_way(self, gives_way: bool) -> None:
+        """Let its session have less of the cores, and others cut in, or all as usual again. Where that may not be changed so soon
+        after the last time, the next image tries again."""
         pid = self.pid
         assert pid is not None
-        set_niceness(HEAVY_NICENESS if is_heavy else 0, pid)
-        self._gives_way = niceness(pid) == HEAVY_NICENESS
+        (take_long_turns if gives_way else take_usual_turns)(pid)
+        set_niceness(HEAVY_NICENESS if gives_way else 0, pid)
+        of_session = niceness(pid)
+        self._gives_way = gives_way if of_session is None else of_session == HEAVY_NICENESS
 
     def abandon(self) -> None:
         """Nobody waits for the image in hand any more: it may finish soon, or the process is killed."""
@@ -198,11 +220,17 @@ class DecoderProcess:
         self._budget_timer = None
         if self.state is not DecoderState.BUSY:
             return
-        left = self._allowed_cpu_s - self._cpu_s()
+        used = self._cpu_s()
+        left = self._allowed_cpu_s - used
         if left <= 0 or self._clock() >= self._stalls_at:
             self._end("budget")
-        else:
-            self._watch_budget(max(0.01, min(left, self._stalls_at - self._clock())))
+            return
+        if not self._gives_way:
+            if used - self._began_cpu_s >= GIVES_WAY_AFTER_S:
+                self._give_way(True)
+            else:
+                left = min(left, GIVES_WAY_AFTER_S - (used - self._began_cpu_s))
+        self._watch_budget(max(0.01, min(left, self._stalls_at - self._clock())))
 
     def _cpu_s(self) -> float:
         """CPU seconds of the process so far (infinite once it is gone), by its CPU-time clock."""
@@ -257,7 +285,11 @@ class DecoderProcess:
             return
         except OSError:
             message = b""
-        if self.state is DecoderState.BUSY and (answer := read_answer(message)) is not None:
+        if (
+            self.state is DecoderState.BUSY
+            and self._is_asked
+            and (answer := read_answer(message)) is not None
+        ):
             pixels = self._tray.take(self._pixel_bytes) if answer["status"] == 200 else b""
             self.state = DecoderState.READY
             self.served += 1

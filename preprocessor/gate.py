@@ -127,7 +127,7 @@ class Gate:
         return max(min(self._workers, self.places - self.places // 2), self.places - kept)
 
     def _check_time(self, own_ms: float, lane: Lane, remaining_ms: float, ahead: Ahead) -> None:
-        # with a decoder free it is always tried: a price that is wrong must not refuse for ever
+        # with a decoder free for it it is always tried: a price that is wrong must not refuse for ever
         if ahead.wait_ms <= 0:
             return
         allowed_ms = min(remaining_ms, MOST_MS) if lane == "interactive" else remaining_ms

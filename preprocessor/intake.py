@@ -118,7 +118,7 @@ class Intake:
         assert isinstance(permit, Permit)
         try:
             work = work_of(read_header(payload, self._formats))
-            self._gate.weigh(permit, work, self._left_ms(call.deadline), self._pool.ahead(call.lane))
+            self._gate.weigh(permit, work, self._left_ms(call.deadline), self._pool.ahead(call.lane, work))
         except CremaError as error:
             self._count_refusal(error, call.lane)
             self._finish(call, error)

@@ -26,7 +26,7 @@ from preprocessor.decoder_answer import Answer
 from preprocessor.decoder_process import DecoderProcess, DecoderState, Limits
 from preprocessor.gate import Ahead
 from preprocessor.order import Order
-from preprocessor.queue_ahead import ahead_of
+from preprocessor.queue_ahead import ahead_of, heavy_places
 from preprocessor.waiting import Waiting
 
 RECYCLE_AFTER: Final = 5000
@@ -56,6 +56,7 @@ class Job:
     lane: Lane = "interactive"
     queued_at: float = 0.0
     started_at: float | None = None
+    is_heavy: bool = False  # said by the pool when it comes
     answer: Answer | None = None
     pixels: Buffer = b""
     error: CremaError | None = None
@@ -141,13 +142,14 @@ class Pool:
             if decoder.pid is not None
         ]
 
-    def ahead(self, lane: Lane) -> Ahead:
-        """What stands before an image of `lane` that came now."""
+    def ahead(self, lane: Lane, work: float = 0.0) -> Ahead:
+        """What stands before an image of `lane` that came now, of so much work where that is known."""
         if not self._running and self._waiting.is_empty:
             return Ahead()
-        now = self._clock()
-        running = [(job.work, job.started_at or now) for job in self._running.values()]
-        return ahead_of(self._waiting, running, self._workers, self.cost, now, lane)
+        now, cost = self._clock(), self.cost
+        running = [(job.work, job.started_at or now, job.is_heavy) for job in self._running.values()]
+        workers = max(1, self._working())
+        return ahead_of(self._waiting, running, workers, cost, now, lane, is_heavy=work > cost.light_work)
 
     def expected_wait_ms(self, lane: Lane) -> float:
         """When an image of `lane` that came now would begin to be decoded, in milliseconds from now."""
@@ -186,6 +188,7 @@ class Pool:
         if job.deadline is not None and job.deadline < self._looks_at:
             self._look_at(job.deadline)
         self.cost.came(job.work)
+        job.is_heavy = job.work > self.cost.light_work
         self._waiting.join(job)
         self._dispatch()
 
@@ -258,15 +261,14 @@ class Pool:
         for decoder in () if self._waiting.is_empty else self._decoders:
             if decoder.state is not DecoderState.READY:
                 continue
-            job, expired = self._waiting.take(self._clock(), self._most_work())
+            job, expired = self._waiting.take(self._clock(), heavy=self._may_take_heavy())
             for late in expired:
                 self._expire(late, is_waiting=False)
             if job is None:
                 break
             job.started_at = self._clock()
             self._running[decoder] = job
-            is_heavy = job.work > self.cost.light_work
-            decoder.run(job.order, job.image, is_heavy)
+            decoder.run(job.order, job.image, job.is_heavy)
             job.image = b""
         self._tell_busy()
 
@@ -275,19 +277,19 @@ class Pool:
             self._busy_told = len(self._running)
             self._on_busy(self._busy_told)
 
-    def _most_work(self) -> float:
-        """What an image may cost to be decoded now.
+    def _may_take_heavy(self) -> bool:
+        """Whether a heavy image may be decoded now.
 
         While a process starts that replaces a lost one, a heavy image does not take the last of the others: those behind
         it would wait for both.
         """
-        working = sum(decoder.is_working for decoder in self._decoders)
-        is_one_missed = working < min(self._workers, len(self._decoders))
-        if not is_one_missed and (not self._running or self._workers < 2):
-            return math.inf
-        light = self.cost.light_work
-        heavy = sum(job.work > light for job in self._running.values())
-        return light if working // 2 <= heavy else math.inf
+        working = self._working()
+        if working < 2 and working < min(self._workers, len(self._decoders)):
+            return False
+        return sum(job.is_heavy for job in self._running.values()) < heavy_places(working)
+
+    def _working(self) -> int:
+        return sum(decoder.is_working for decoder in self._decoders)
 
     # -- processes -------------------------------------------------------------------------------------------------
 
@@ -296,7 +298,7 @@ class Pool:
             return
         decoder = DecoderProcess(self, self._limits, formats=self._formats, clock=self._clock)
         try:
-            decoder.start()
+            decoder.start(is_urgent=not self.is_ready)
         except OSError as error:
             self._respawn_later(f"a decode process cannot be started: {error}")
             return

@@ -19,6 +19,9 @@ TRAY_BYTES: Final = MAX_PAYLOAD_BYTES
 # What a large image or many pixels took beyond this is given back to the system.
 _KEPT_BYTES: Final = 8 * 1024 * 1024
 
+# As much as is laid there at once: other images must not wait for the copy of a large one.
+PIECE_BYTES: Final = 1024 * 1024
+
 # neither shorter nor longer, and no seal taken off
 _SEALS: Final = fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -45,10 +48,15 @@ class Tray:
             os.close(fd)
         self._used = 0
 
-    def put(self, data: bytes | memoryview) -> None:
-        """The host's: lay an image on it."""
-        self._used = len(data)
-        self._memory[: len(data)] = data
+    def put(self, data: bytes | memoryview, begin: int = 0) -> int:
+        """The host's: lay the next piece of an image on it, and say where that ends."""
+        self._used = size = len(data)
+        if size <= PIECE_BYTES:
+            self._memory[:size] = data
+            return size
+        end = min(begin + PIECE_BYTES, size)
+        self._memory[begin:end] = memoryview(data)[begin:end]
+        return end
 
     def take(self, nbytes: int) -> bytes:
         """The host's: a copy of the first `nbytes`, the pixels, after which the tray may be used again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
@@ -22,6 +21,10 @@ class Waiter(Protocol):
         """Predicted (`preprocessor.cost`)."""
 
     @property
+    def is_heavy(self) -> bool:
+        """Whether that is far more than most images take."""
+
+    @property
     def deadline(self) -> float | None:
         """From when on nobody waits for it any more."""
 
@@ -30,13 +33,15 @@ W = TypeVar("W", bound=Waiter)
 
 
 class Waiting(Generic[W]):
-    """Two queues, and the predicted work in each (`preprocessor.cost`)."""
+    """Two queues, and the predicted work in each (`preprocessor.cost`), that of heavy images apart."""
 
     def __init__(self) -> None:
         self._interactive: deque[W] = deque()
         self._bulk: deque[W] = deque()
         self._queues: dict[Lane, deque[W]] = {"interactive": self._interactive, "bulk": self._bulk}
         self._work: dict[Lane, float] = dict.fromkeys(LANES, 0.0)
+        self._heavy_work: dict[Lane, float] = dict.fromkeys(LANES, 0.0)
+        self._heavies: dict[Lane, int] = dict.fromkeys(LANES, 0)
 
     def __len__(self) -> int:
         return len(self._interactive) + len(self._bulk)
@@ -53,17 +58,17 @@ class Waiting(Generic[W]):
     def join(self, one: W) -> None:
         """Wait, behind all of the same lane."""
         self._queues[one.lane].append(one)
-        self._work[one.lane] += one.work
+        self._count(one, 1)
 
     def leave(self, one: W) -> None:
         """Wait no more. Raises ValueError for one that does not wait."""
         self._queues[one.lane].remove(one)
-        self._left(one)
+        self._count(one, -1)
 
-    def take(self, now: float, most_work: float = math.inf) -> tuple[W | None, list[W]]:
+    def take(self, now: float, *, heavy: bool = True) -> tuple[W | None, list[W]]:
         """(who is next and still in time, or None; those before it whose deadline has passed). All of them have left.
 
-        Who is more than `most_work` goes on waiting.
+        Without `heavy` those that are go on waiting.
         """
         expired: list[W] = []
         found: W | None = None
@@ -71,7 +76,7 @@ class Waiting(Generic[W]):
             for one in queue:
                 if one.deadline is not None and now >= one.deadline:
                     expired.append(one)
-                elif one.work <= most_work:
+                elif heavy or not one.is_heavy:
                     found = one
                     break
             if found is not None:
@@ -86,18 +91,33 @@ class Waiting(Generic[W]):
         """Nobody waits any more."""
         for lane, queue in self._queues.items():
             queue.clear()
-            self._work[lane] = 0.0
+            self._work[lane] = self._heavy_work[lane] = 0.0
+            self._heavies[lane] = 0
 
     def images_before(self, lane: Lane) -> int:
         """How many go before a newcomer of `lane`."""
         first = len(self._interactive)
         return first if lane == "interactive" else first + len(self._bulk)
 
-    def work_before(self, lane: Lane) -> float:
-        """The work of those."""
-        first = self._work["interactive"]
-        return first if lane == "interactive" else first + self._work["bulk"]
+    def heavies_before(self, lane: Lane) -> int:
+        """How many of those are heavy."""
+        first = self._heavies["interactive"]
+        return first if lane == "interactive" else first + self._heavies["bulk"]
 
-    def _left(self, one: W) -> None:
-        # an empty queue has no work, whatever the sums' rounding says
-        self._work[one.lane] = self._work[one.lane] - one.work if self._queues[one.lane] else 0.0
+    def work_before(self, lane: Lane) -> tuple[float, float]:
+        """The work of those: (of light ones, of heavy ones)."""
+        light, heavy = self._work["interactive"], self._heavy_work["interactive"]
+        if lane == "interactive":
+            return light, heavy
+        return light + self._work["bulk"], heavy + self._heavy_work["bulk"]
+
+    def _count(self, one: W, sign: int) -> None:
+        lane = one.lane
+        if one.is_heavy:
+            self._heavies[lane] += sign
+            # of none the sum is none, whatever its rounding says
+            self._heavy_work[lane] = self._heavy_work[lane] + sign * one.work if self._heavies[lane] else 0.0
+        elif len(self._queues[lane]) > self._heavies[lane]:
+            self._work[lane] += sign * one.work
+        else:
+            self._work[lane] = 0.0

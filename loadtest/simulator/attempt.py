@@ -63,7 +63,7 @@ class Attempt(Waiting):
     """What waits at a machine. `is_over` once nothing more can come of it; `holds` while it has a place there."""
 
     __slots__ = (
-        "call", "coordinator", "decode_s", "group", "holds", "index", "is_over", "is_second", "machine", "permit", "replica",
+        "call", "coordinator", "decode_s", "group", "holds", "index", "is_heavy", "is_over", "is_second", "machine", "permit", "replica",
         "sent_at", "started_at", "work",
     )  # fmt: skip
 
@@ -95,6 +95,7 @@ class Attempt(Waiting):
     # what only a preprocessor sets
     work: float
     decode_s: float
+    is_heavy: bool
     started_at: float
     permit: Permit
 

@@ -16,7 +16,7 @@ from preprocessor.busy_share import BusyShare
 from preprocessor.cost import DecodeCost
 from preprocessor.decode_budget import decode_budget_ms
 from preprocessor.gate import Ahead, Gate, Overloaded
-from preprocessor.queue_ahead import ahead_of
+from preprocessor.queue_ahead import ahead_of, heavy_places
 from preprocessor.waiting import Waiting
 
 _NOTHING: Final = Ahead()
@@ -95,7 +95,7 @@ class Preprocessor(Machine):
         try:
             permit = self._gate.enter(now, photo.nbytes, lane, left_ms, ahead)
             try:
-                self._gate.weigh(permit, photo.work, left_ms, ahead)
+                self._gate.weigh(permit, photo.work, left_ms, self._ahead(now, attempt, photo.work))
             except Overloaded:
                 permit.leave()
                 raise
@@ -110,6 +110,8 @@ class Preprocessor(Machine):
         attempt.queued_at = now
         attempt.deadline = now + left_ms / 1000
         attempt.work = photo.work
+        self._cost.came(photo.work)
+        attempt.is_heavy = photo.work > self._cost.light_work
         attempt.decode_s = photo.decode_s
         self._waiting.join(attempt)
         self._dispatch(now)
@@ -131,12 +133,14 @@ class Preprocessor(Machine):
         load = self._load(self.agenda.now, attempt)
         self.tell(attempt.coordinator, attempt.coordinator.refused, attempt, load, code, after_ms)
 
-    def _ahead(self, now: float, attempt: Attempt) -> Ahead:
-        if len(self._running) < self._decoders.count and not self._waiting:
-            # with a decoder free nobody is refused, and so nobody asks when all will be drained
+    def _ahead(self, now: float, attempt: Attempt, work: float = 0.0) -> Ahead:
+        if not self._running and not self._waiting:
             return _NOTHING
-        running = [(each.work, each.started_at) for each in self._running]
-        return ahead_of(self._waiting, running, self._decoders.count, self._cost, now, attempt.lane)
+        running = [(each.work, each.started_at, each.is_heavy) for each in self._running]
+        is_heavy = work > self._cost.light_work
+        return ahead_of(
+            self._waiting, running, self._decoders.count, self._cost, now, attempt.lane, is_heavy=is_heavy
+        )
 
     def _load(self, now: float, attempt: Attempt) -> dict[str, float]:
         gate = self._gate
@@ -150,7 +154,9 @@ class Preprocessor(Machine):
 
     def _dispatch(self, now: float) -> None:
         while self._waiting and len(self._running) < self._decoders.count:
-            attempt, expired = self._waiting.take(now)
+            heavies = sum(each.is_heavy for each in self._running)
+            may_be_heavy = heavies < heavy_places(self._decoders.count)
+            attempt, expired = self._waiting.take(now, heavy=may_be_heavy)
             for late in expired:
                 late.holds = False
                 late.permit.leave()

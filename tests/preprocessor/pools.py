@@ -83,7 +83,8 @@ def job(
     over: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
     deadline = None if deadline_s is None else time.monotonic() + deadline_s
     wanted = order_of(specs or (SMALL,))
-    return Job(image, wanted, work_of(read_header(image, formats)), deadline, over.set_result), over
+    work = work_of(read_header(image, formats))
+    return Job(image, wanted, work, deadline, over.set_result), over
 
 
 async def decoded(pool: Pool, image: bytes, *specs: Spec, deadline_s: float | None = None) -> Job:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from crema.host.turns import LONG_S, slice_s
 from preprocessor.decoder import CpuAllowance, behind_others
 from preprocessor.link import HEAVY_NICENESS
 
@@ -21,6 +22,12 @@ def test_heavy_work_gets_less_of_a_core_and_what_follows_gets_all_again() -> Non
     before = niceness()
     assert behind_others(niceness) == min(19, before + HEAVY_NICENESS)
     assert niceness() == before
+
+
+def test_others_may_cut_in_on_heavy_work_at_any_moment() -> None:
+    before = slice_s()
+    assert behind_others(slice_s) == (before and LONG_S)
+    assert slice_s() == before
 
 
 def test_what_heavy_work_raises_reaches_the_caller() -> None:

@@ -29,7 +29,7 @@ class FakePool:
         self.cost = DecodeCost()
         self.waits = 0
 
-    def ahead(self, lane: Lane) -> Ahead:
+    def ahead(self, lane: Lane, work: float = 0.0) -> Ahead:
         return Ahead(self.waits, 120.0 if self.waits else 0.0, 120.0)
 
     def expected_wait_ms(self, lane: Lane) -> float:

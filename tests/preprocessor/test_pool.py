@@ -9,10 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import msgpack
 import pytest
 from PIL import Image
 
 from crema.errors import CremaError
+from crema.host.turns import LONG_S, slice_s
 from crema.names import OPTIONAL_FORMATS
 from crema.session import niceness
 from preprocessor.colour import Profiles
@@ -29,6 +31,7 @@ from tests.preprocessor.pools import Counted, decoded, is_alive, job, pids, runn
 
 pytestmark = pytest.mark.cluster
 
+HASTY = {"status": 422, "error": {"code": "undecodable_image", "message": "so soon"}}
 BOMB = f.many_scans(7000, 7000, 250)  # a second of CPU, inside every limit
 
 
@@ -345,6 +348,70 @@ async def test_the_session_of_a_process_gives_way_while_it_decodes_a_heavy_image
             # who has no rights may change it ten times a second
             while niceness(pid) != 0:
                 assert (await decoded(pool, f.jpeg())).error is None
+
+
+def gives_way(pid: int) -> bool:
+    """By its session or by its turns, as far as this machine has either."""
+    if niceness(pid) is None and slice_s(pid) is None:
+        pytest.skip("Linux neither groups processes by session here nor gives threads a slice of their own")
+    return niceness(pid) == HEAVY_NICENESS or slice_s(pid) == LONG_S
+
+
+async def test_an_image_that_was_not_expected_to_be_heavy_gives_way_once_it_is() -> None:
+    async with running(1) as (pool, _):
+        (pid,) = pids(pool)
+        await decoded(pool, f.jpeg())
+        assert not gives_way(pid)
+        odd = await decoded(pool, f.png_after_header(f.png(), f.chunk(b"tEXt", b"k\x00v") * 200_000))
+        assert odd.error is None and not odd.is_heavy
+        assert gives_way(pid)
+        async with asyncio.timeout(20):
+            while gives_way(pid):
+                assert (await decoded(pool, f.jpeg())).error is None
+
+
+async def test_a_process_that_replaces_another_starts_gently_and_is_as_urgent_as_that_was() -> None:
+    async with running(2) as (pool, _):
+        assert not any(map(gives_way, pids(pool)))
+        killed = min(pids(pool))
+        os.kill(killed, signal.SIGKILL)
+        await until(
+            lambda: killed not in pids(pool) and len(pids(pool)) == 2, "the killed process is replaced"
+        )
+        assert gives_way(max(pids(pool)))
+        await until(lambda: states(pool) == ["ready"] * 2, "it is ready")
+        async with asyncio.timeout(20):
+            while any(map(gives_way, pids(pool))):
+                pair = [job(f.jpeg()) for _ in range(2)]
+                for each, _ in pair:
+                    pool.submit(each)
+                for _, over in pair:
+                    assert (await over).error is None
+
+
+async def test_a_process_that_answers_before_it_was_asked_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """While a large image is still being laid on the tray: its answer could be taken for that of the next one."""
+    hasty = tmp_path / "hasty"
+    hasty.write_text(
+        f"#!{sys.executable}\nimport signal, socket, sys\n"
+        "link = socket.socket(fileno=int(sys.argv[sys.argv.index('--fd') + 1]))\n"
+        f"signal.signal(signal.SIGUSR1, lambda *_: link.send({msgpack.packb(HASTY)!r}))\n"
+        "link.send(b'ready')\nwhile True: signal.pause()\n"
+    )
+    hasty.chmod(0o755)
+    monkeypatch.setattr("preprocessor.decoder_process.sys.executable", str(hasty))
+    monkeypatch.setattr("preprocessor.tray.PIECE_BYTES", 1)
+    async with running(1) as (pool, counted):
+        (pid,) = pids(pool)
+        large, over = job(f.jpeg(f.noisy(1600, 1200)))
+        pool.submit(large)
+        os.kill(pid, signal.SIGUSR1)
+        async with asyncio.timeout(20):
+            error = (await over).error
+        assert error is not None and "so soon" not in error.message
+        assert counted.replaced == ["died"]
 
 
 async def test_a_heavy_image_does_not_take_the_last_process_while_another_starts() -> None:

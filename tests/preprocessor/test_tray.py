@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocessor.tray import TRAY_BYTES, Tray, make_tray_memory
+from preprocessor.tray import PIECE_BYTES, TRAY_BYTES, Tray, make_tray_memory
 
 MIB = 1024 * 1024
 
@@ -48,8 +48,13 @@ def test_nobody_can_change_its_size_under_the_other_side(sides: tuple[Tray, Tray
 
 
 def test_what_a_large_image_took_is_given_back(sides: tuple[Tray, Tray, int]) -> None:
-    host, _, fd = sides
-    host.put(bytes(20 * MIB))
+    host, decoder, fd = sides
+    image = bytes([7]) * (20 * MIB)
+    ends = [0]
+    while ends[-1] < len(image):
+        ends.append(host.put(image, ends[-1]))
+    assert ends == list(range(0, 20 * MIB + 1, PIECE_BYTES)), "in pieces, so that others have their turn"
+    assert decoder.view(len(image)) == image
     assert os.fstat(fd).st_blocks * 512 >= 20 * MIB
     host.take(100)
     assert os.fstat(fd).st_blocks * 512 <= 8 * MIB

@@ -16,6 +16,7 @@ class One:
     lane: Lane = "interactive"
     work: float = 1.0
     deadline: float | None = None
+    is_heavy: bool = False
 
 
 def taken(waiting: Waiting[One], now: float = 0.0) -> list[str]:
@@ -38,15 +39,15 @@ def test_the_expired_are_handed_out_and_not_decoded() -> None:
         waiting.join(one)
     one, expired = waiting.take(5.0)
     assert one is not None and one.name == "b" and [each.name for each in expired] == ["late", "b late"]
-    assert not len(waiting) and waiting.work_before("bulk") == 0
+    assert not len(waiting) and waiting.work_before("bulk") == (0, 0)
 
 
 def test_a_newcomer_counts_only_what_goes_first() -> None:
     waiting: Waiting[One] = Waiting()
     for one in (One("b", "bulk", 8.0), One("i", work=2.0)):
         waiting.join(one)
-    assert (waiting.images_before("interactive"), waiting.work_before("interactive")) == (1, 2.0)
-    assert (waiting.images_before("bulk"), waiting.work_before("bulk")) == (2, 10.0)
+    assert (waiting.images_before("interactive"), waiting.work_before("interactive")) == (1, (2.0, 0.0))
+    assert (waiting.images_before("bulk"), waiting.work_before("bulk")) == (2, (10.0, 0.0))
 
 
 def test_who_leaves_is_not_taken() -> None:
@@ -54,23 +55,25 @@ def test_who_leaves_is_not_taken() -> None:
     one = One("gone")
     waiting.join(one)
     waiting.leave(one)
-    assert taken(waiting) == [] and waiting.work_before("bulk") == 0
+    assert taken(waiting) == [] and waiting.work_before("bulk") == (0, 0)
     with pytest.raises(ValueError):
         waiting.leave(one)
 
 
-def test_who_is_too_much_work_goes_on_waiting_and_goes_first_when_he_may() -> None:
+def test_who_is_heavy_goes_on_waiting_and_goes_first_when_he_may() -> None:
     waiting: Waiting[One] = Waiting()
-    for one in (One("heavy", work=9.0), One("light"), One("b", "bulk")):
+    for one in (One("heavy", work=9.0, is_heavy=True), One("light"), One("b", "bulk")):
         waiting.join(one)
-    light, _ = waiting.take(0.0, most_work=5.0)
+    light, _ = waiting.take(0.0, heavy=False)
     assert light is not None and light.name == "light"
-    assert waiting.work_before("bulk") == pytest.approx(10.0)
+    assert waiting.work_before("interactive") == (0.0, 9.0)
+    assert waiting.work_before("bulk") == (1.0, 9.0)
+    assert (waiting.heavies_before("interactive"), waiting.images_before("bulk")) == (1, 2)
     assert taken(waiting) == ["heavy", "b"]
 
 
 def test_one_who_waits_for_heavy_work_to_end_expires_like_any_other() -> None:
     waiting: Waiting[One] = Waiting()
-    waiting.join(One("heavy", work=9.0, deadline=1.0))
-    assert waiting.take(0.5, most_work=5.0) == (None, [])
-    assert [one.name for one in waiting.take(1.0, most_work=5.0)[1]] == ["heavy"]
+    waiting.join(One("heavy", work=9.0, deadline=1.0, is_heavy=True))
+    assert waiting.take(0.5, heavy=False) == (None, [])
+    assert [one.name for one in waiting.take(1.0, heavy=False)[1]] == ["heavy"]
