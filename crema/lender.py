@@ -2,7 +2,7 @@
 
 What lies there is the host's, who may want to run it again: alone when its batch raised, or on another worker. So only a model is
 lent anything that has shown that it leaves its batches as they came; until then each is a copy, and held against what came. What is
-lent is marked as not to be written to.
+lent can only be read: numpy says so to whoever writes, and the kernel ends who asks nobody.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Lender:
         self._writes = self._dtype == np.bool_
 
     def lend(self, at: list[Any]) -> np.ndarray[Any, Any] | None:
-        """The items that lie at these offsets, [len(at), *shape]; None where they have to be copied.
+        """The items that lie at these offsets, [len(at), *shape], to be read only; None where they have to be copied.
 
         Raises WireError for a place outside the shared memory.
         """
@@ -45,11 +45,7 @@ class Lender:
         end = begin + n * size
         if n > 1 and at != list(range(begin, end, size)):
             return None
-        batch: np.ndarray[Any, Any] = np.ndarray(
-            (n, *self._shape), self._dtype, self._shared.at(begin, n * size)
-        )
-        batch.flags.writeable = False
-        return batch
+        return np.ndarray((n, *self._shape), self._dtype, self._shared.at(begin, n * size))
 
     def has_written(self) -> None:
         """The model wants to write into its batches after all: it is lent nothing more."""

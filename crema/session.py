@@ -8,6 +8,7 @@ session's is set. Nothing here fails: where there is no such thing, all stays as
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -36,8 +37,14 @@ def take_over(parent_pid: int) -> None:
 
 def restore(pid: int) -> None:
     """Take back what was set for a process and for all that it started."""
-    set_niceness(0, pid)
+    for each in family(pid):
+        set_niceness(0, each)
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process, and all that it started and that those did."""
+    yield pid
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             for child in path.read_text().split():
-                restore(int(child))
+                yield from family(int(child))

@@ -1,6 +1,6 @@
 """SharedPixels: the worker's view of the memory into which its host receives pixels. Light ring.
 
-The host says what lies where. What a batch is, it does not know.
+It is read only, and the host says what lies where. What a batch is, it does not know.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class SharedPixels:
 
     def __init__(self, descriptor: int) -> None:
         self._size = os.fstat(descriptor).st_size
-        self._memory = memoryview(mmap.mmap(descriptor, self._size))
+        self._memory = memoryview(mmap.mmap(descriptor, self._size, prot=mmap.PROT_READ))
         os.close(descriptor)
 
     def at(self, offset: Any, size: int) -> memoryview:

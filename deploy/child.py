@@ -22,6 +22,7 @@ from typing import Any, Final
 import structlog
 
 from crema import session
+from crema.host.turns import restore_turns, take_long_turns
 from deploy.backoff import Backoff
 from deploy.health import Health
 from deploy.log_file import LogFile
@@ -116,6 +117,7 @@ class Child:
                     # whoever replaces it, should it end, is waited for
                     self._starts_gently = False
                     session.restore(self.pid)
+                    restore_turns(self.pid)
                 log.info("child_ready", child=self.name, pid=self.pid, starts=self.starts)
         elif health is not None:
             self.problem = health.problem or self.problem
@@ -218,6 +220,7 @@ class Child:
         self.starts += 1
         if self._starts_gently:
             session.set_niceness(GENTLY, process.pid)
+            take_long_turns(process.pid)
         log.info("child_started", child=self.name, pid=process.pid, starts=self.starts)
         if self._stopping.is_set():  # asked to stop while it was being started
             self.terminate()

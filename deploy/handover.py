@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from crema.host.check_reports import has_passed
+from crema.host.turns import take_long_turns
 from crema.session import set_niceness
 
 CHECK: Final = (sys.executable, "-m", "crema.cli", "check")
@@ -102,6 +103,7 @@ class Handovers:
             os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
         # what it starts leads sessions of its own, and takes this over
         set_niceness(NICENESS, process.pid)
+        take_long_turns(process.pid)
         try:
             async with asyncio.timeout(self._timeout_s):
                 output, errors = await process.communicate()

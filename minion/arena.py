@@ -7,6 +7,7 @@ then travel in frames. It knows neither items nor batches.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -24,7 +25,8 @@ MOST_BYTES: Final = 256 * 1024 * 1024
 # ago is warm, and a batch lies apart only where it turns.
 _TURNS_AT: Final = 2
 
-
+# Linux 5.1 and later, and not yet in `fcntl`: who maps it from now on maps it to read only.
+_SEAL_FUTURE_WRITE: Final = 0x10
 _BYTE: Final = np.dtype(np.uint8)
 
 
@@ -55,9 +57,11 @@ class Arena:
         try:
             os.ftruncate(self.descriptor, self.size)
             self._memory = mmap.mmap(self.descriptor, self.size)
-            # no process that has it can make it shorter under the others
-            seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
+            # no process that has it can make it shorter under the others; and workers read only
+            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEAL_FUTURE_WRITE)
+            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL)
         except OSError:
             self.close()
             raise

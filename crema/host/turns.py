@@ -7,10 +7,14 @@ they are. Nothing here fails: where there is no such thing, all stays as it is.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import struct
+from pathlib import Path
 from typing import Final
+
+from crema.session import family
 
 # The longest that the kernel takes; its own choice is about 3 ms.
 LONG_S: Final = 0.1
@@ -36,6 +40,14 @@ def take_long_turns(thread: int = 0) -> None:
 def take_usual_turns(thread: int = 0) -> None:
     """Take that back."""
     _ask_for(thread, 0)
+
+
+def restore_turns(pid: int) -> None:
+    """Take it back for all threads of a process and of all that it started."""
+    for each in family(pid):
+        with contextlib.suppress(OSError):
+            for thread in Path(f"/proc/{each}/task").iterdir():
+                take_usual_turns(int(thread.name))
 
 
 def _ask_for(thread: int, slice_ns: int) -> None:

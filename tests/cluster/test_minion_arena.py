@@ -13,6 +13,7 @@ import msgpack
 import pytest
 
 from benchmarks.wide_package import ITEM_BYTES, SHAPE, write_wide_package
+from crema.lender import PROBATION
 from tests.cluster.running_minion import RunningMinion, eventually, running_minion
 
 ITEM = {"shape": SHAPE, "dtype": "uint8"}
@@ -97,3 +98,24 @@ async def test_beside_and_after_a_killed_worker_every_item_is_answered_with_its_
     for first in range(50, 100, 6):
         answers = await asyncio.gather(*(by_channel(minion, number) for number in range(first, first + 6)))
         assert answers == [[{"ok": number}] for number in range(first, first + 6)]
+
+
+async def test_a_model_that_writes_past_every_mark_ends_its_own_worker_and_nobody_s_pixels(
+    tmp_path: Path,
+) -> None:
+    """The next worker gives it copies again, and finds out what it does."""
+    package = write_wide_package(tmp_path)
+    model = package / "model.py"
+    write = "if batch[0, 0, 0, 0] == 66: ctypes.memset(batch.ctypes.data, 67, 1)"
+    model.write_text(
+        "import ctypes\n" + model.read_text().replace("        return", f"        {write}\n        return")
+    )
+    async with running_minion(str(package.parent)) as minion:
+        for first in range(2 * PROBATION):
+            assert await by_channel(minion, first) == [{"ok": first}]
+        [outcome] = await by_channel(minion, 66)
+        assert outcome["error"]["code"] == "not_ready", "the worker died, and the caller may try again"
+        await minion.until("ready")
+        for first in (1, 66, 2):
+            assert await by_channel(minion, first) == [{"ok": 67 if first == 66 else first}]
+        assert (await minion.readiness())[1]["restarts"] == 1

@@ -70,9 +70,11 @@ def test_a_worker_without_shared_memory_takes_no_places(hosts: list[Host]) -> No
         host.answer()
 
 
-def test_what_the_worker_shares_with_the_host_it_does_not_hand_on() -> None:
+def test_what_the_worker_shares_with_the_host_it_can_not_change_or_hand_on() -> None:
     descriptor = os.memfd_create("pixels")
     os.write(descriptor, bytes(16))
-    SharedPixels(descriptor)
+    shared = SharedPixels(descriptor)
     with pytest.raises(OSError):
         os.fstat(descriptor)
+    with pytest.raises(TypeError):
+        shared.at(0, 16)[0] = 1

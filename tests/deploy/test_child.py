@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from crema.host.turns import LONG_S, slice_s
 from crema.session import niceness
 from deploy.child import GENTLY, Child, Command
 from deploy.health import Health
@@ -122,9 +123,12 @@ async def test_a_process_that_starts_gently_lets_others_have_the_cores_until_it_
     await until(lambda: bool(child.ports))
     assert child.pid is not None
     assert niceness(child.pid) == GENTLY
+    before = slice_s()
+    assert slice_s(child.pid) == (before and LONG_S), "and to cut in at any moment"
     is_told.set()
     await until(lambda: child.is_ready)
     assert niceness(child.pid) == 0
+    assert slice_s(child.pid) == before
 
 
 async def test_a_killed_process_that_was_ready_is_started_again_at_once(start: Start) -> None:

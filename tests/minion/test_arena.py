@@ -1,4 +1,4 @@
-"""The arena: blocks are given back by whoever forgets them last, and nobody can take what all share away."""
+"""The arena: blocks are given back by whoever forgets them last, and nobody can harm what all share."""
 
 from __future__ import annotations
 
@@ -89,10 +89,14 @@ def test_what_was_written_is_what_others_who_map_it_read(arena: Arena) -> None:
         assert theirs[offset : offset + 3] == b"abc"
 
 
-def test_nobody_who_has_the_descriptor_can_resize_it(arena: Arena) -> None:
+def test_nobody_who_has_the_descriptor_can_resize_or_newly_write_it(arena: Arena) -> None:
     for size in (0, arena.size * 2):
         with pytest.raises(OSError):
             os.ftruncate(arena.descriptor, size)
+    with pytest.raises(OSError):
+        mmap.mmap(arena.descriptor, arena.size)
+    with pytest.raises(OSError):
+        os.pwrite(arena.descriptor, b"x", 0)
 
 
 def test_small_items_and_systems_without_such_memory_have_no_arena(monkeypatch: pytest.MonkeyPatch) -> None:
