@@ -87,13 +87,13 @@ def main() -> int:
                 said = alone.add(load, share(began))
                 began = times()
                 with SteadyLoad(cluster.url, good, path=CALL, per_s=PER_S) as load:
-                    slow = [
+                    errors = [
                         answer
                         for answer in posted(f"{cluster.url}{CALL}&deadline_ms=15000", files, timeout_s=30)
                         if answer["status"] >= 500
                     ]
                 print(
-                    f"      alone {said}, beside {beside.add(load, share(began))}; {len(slow)} answers of 5xx"
+                    f"      alone {said}, beside {beside.add(load, share(began))}; {len(errors)} answers of 5xx"
                 )
     print(f"      alone {alone}; beside {beside}; {alone.failed + beside.failed} good ones failed")
     return not verdict(
