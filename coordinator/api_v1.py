@@ -13,7 +13,6 @@ from urllib.parse import unquote
 
 import msgpack
 import msgspec
-from aiohttp import web
 
 from coordinator.answers import tenth
 from coordinator.body import BATCH, ONE_IMAGE, Body, Limits, Watch, read_body
@@ -31,10 +30,10 @@ from coordinator.violations import Violations
 from coordinator.visit import CALLER_LEFT, Observer, Visit
 from coordinator.ways import Ways
 from crema.errors import CremaError, problem, retry_after_seconds
+from crema.host.http_answer import Answer, answer
 from crema.host.http_request import Request
-from crema.host.http_responses import SERVER, problem_response
+from crema.host.http_responses import problem_response
 from crema.host.service import Route
-from crema.host.whole_answer import WholeAnswer
 
 # Photos of one batch call that are under way at once: enough to fill a minion's batches, few enough to leave the
 # preprocessor's places to others.
@@ -45,9 +44,9 @@ STICKY: Final = "X-Crema-Sticky"
 
 _encode_json = msgspec.json.Encoder().encode
 
-_JSON_HEAD: Final = f"Content-Type: application/json\r\nServer: {SERVER}\r\n"
-_MSGPACK_HEAD: Final = f"Content-Type: application/msgpack\r\nServer: {SERVER}\r\n"
-_PROBLEM_HEAD: Final = f"Content-Type: application/problem+json\r\nServer: {SERVER}\r\n"
+_JSON_HEAD: Final = "Content-Type: application/json\r\n"
+_MSGPACK_HEAD: Final = "Content-Type: application/msgpack\r\n"
+_PROBLEM_HEAD: Final = "Content-Type: application/problem+json\r\n"
 
 ReadCall = Callable[[Way, Body, Violations], Call]
 
@@ -81,11 +80,11 @@ class ApiV1:
 
     # -- one image -------------------------------------------------------------------------------------------------
 
-    def analyze(self, request: Request) -> Awaitable[web.StreamResponse]:
+    def analyze(self, request: Request) -> Awaitable[Answer]:
         """`POST /v1/analyze`: one image, many models, one answer."""
         return self._visited(request, "analyze", self._analyze)
 
-    async def _analyze(self, request: Request, visit: Visit) -> web.StreamResponse:
+    async def _analyze(self, request: Request, visit: Visit) -> Answer:
         images, plan = await self._read(request, visit, ONE_IMAGE, read_call)
         image = images[0]
         if isinstance(image, CremaError):
@@ -95,24 +94,21 @@ class ApiV1:
         merged, body = self._merge(visit, visit.request_id, fanout, as_msgpack)
         visit.status, visit.code = merged.status, merged.code
         total_ms = (monotonic() - visit.started) * 1000
-        head = (
-            f"X-Request-Id: {visit.request_id}\r\n"
-            f"Server-Timing: preprocess;dur={visit.preprocess_ms:.1f}, total;dur={total_ms:.1f}\r\n"
-        )
+        head = f"Server-Timing: preprocess;dur={visit.preprocess_ms:.1f}, total;dur={total_ms:.1f}\r\n"
         if merged.retry_after_s is not None:
             head = f"{head}Retry-After: {merged.retry_after_s}\r\n"
         if merged.status != 200:
-            return WholeAnswer(merged.status, _PROBLEM_HEAD + head, body)
+            return Answer(merged.status, _PROBLEM_HEAD + head, body)
         kind = _MSGPACK_HEAD if as_msgpack else _JSON_HEAD
-        return WholeAnswer(200, f"{kind}{head}X-Crema-Status: {merged.code}\r\n", body)
+        return Answer(200, f"{kind}{head}X-Crema-Status: {merged.code}\r\n", body)
 
     # -- a batch ---------------------------------------------------------------------------------------------------
 
-    def analyze_batch(self, request: Request) -> Awaitable[web.StreamResponse]:
+    def analyze_batch(self, request: Request) -> Awaitable[Answer]:
         """`POST /v1/analyze/batch`: 1 to 32 images; an item per image, each an answer or a problem."""
         return self._visited(request, "analyze/batch", self._analyze_batch)
 
-    async def _analyze_batch(self, request: Request, visit: Visit) -> web.StreamResponse:
+    async def _analyze_batch(self, request: Request, visit: Visit) -> Answer:
         images, plan = await self._read(request, visit, BATCH, read_batch)
         as_msgpack = wants_msgpack(request)
         items: list[dict[str, Any]] = [{}] * len(images)
@@ -157,13 +153,13 @@ class ApiV1:
 
     # -- models ----------------------------------------------------------------------------------------------------
 
-    async def list_models(self, request: Request) -> web.StreamResponse:
+    async def list_models(self, request: Request) -> Answer:
         """`GET /v1/models`."""
         _refuse_query(request)
         models = [describe(model) for model in self._directory.models.values()]
         return _answer({"models": models}, {}, wants_msgpack(request))
 
-    async def show_model(self, request: Request) -> web.StreamResponse:
+    async def show_model(self, request: Request) -> Answer:
         """`GET /v1/models/{name}`: the model, and a list of it alone, so that a reader of the list reads this too."""
         _refuse_query(request)
         shown = describe(self._directory.model(unquote(request.segment)))
@@ -175,8 +171,8 @@ class ApiV1:
         self,
         request: Request,
         where: str,
-        handle: Callable[[Request, Visit], Awaitable[web.StreamResponse]],
-    ) -> web.StreamResponse:
+        handle: Callable[[Request, Visit], Awaitable[Answer]],
+    ) -> Answer:
         """Runs a handler as a visit: the deadline's clock starts, problems become documents, the end is observed."""
         self.last_call = started = monotonic()
         visit = Visit(request, where, started)
@@ -201,7 +197,7 @@ class ApiV1:
             raise CremaError(
                 "not_ready", "this coordinator has not read its routing yet; try again", retry_after_ms=1000
             )
-        query = self._planner.query(request.rel_url.raw_query_string)
+        query = self._planner.query(request.query)
         deadline_ms = query.options.deadline_ms
 
         if visit.caller is not None:
@@ -312,7 +308,7 @@ def _with_query(error: CremaError, violations: Violations, query: Query) -> Crem
 
 def _refuse_query(request: Request) -> None:
     violations = Violations()
-    no_options(request.rel_url.raw_query_string, violations)
+    no_options(request.query, violations)
     violations.refuse()
 
 
@@ -342,9 +338,7 @@ def _quality(params: list[str]) -> float:
     return 1.0
 
 
-def _answer(body: dict[str, Any], headers: dict[str, str], as_msgpack: bool) -> web.Response:
-    return web.Response(
-        body=msgpack.packb(body) if as_msgpack else _encode_json(body),
-        headers=headers,
-        content_type="application/msgpack" if as_msgpack else "application/json",
-    )
+def _answer(body: dict[str, Any], headers: dict[str, str], as_msgpack: bool) -> Answer:
+    if as_msgpack:
+        return answer(msgpack.packb(body), "application/msgpack", headers=headers)
+    return answer(_encode_json(body), "application/json", headers=headers)

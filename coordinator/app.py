@@ -11,7 +11,6 @@ from time import monotonic
 from typing import Any, Final
 
 import structlog
-from aiohttp import web
 
 from coordinator.api_v1 import ApiV1
 from coordinator.description import description_routes
@@ -27,6 +26,8 @@ from coordinator.version_figures import figures_route
 from coordinator.visit import COUNTED_WITHIN_S, TIER, Observer
 from coordinator.ways import Ways
 from crema.host.health_routes import health_routes
+from crema.host.http_answer import Answer, answer
+from crema.host.http_request import Request
 from crema.host.http_responses import json_response
 from crema.host.loopback import is_loopback
 from crema.host.metrics import CONTENT_TYPE, Metrics
@@ -117,15 +118,15 @@ class App:
         """What the supervisor reaches."""
         return [*health_routes(self.own_readiness), figures_route(self.observer.figures)]
 
-    async def _show_serving(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _show_serving(self, request: Request) -> Answer:
         return json_response({"serving": self.is_serving}, status=200 if self.is_serving else 503)
 
-    async def _show_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _show_metrics(self, request: Request) -> Answer:
         """The figures of this process, or of all of them: then once the others have written theirs down."""
         if self.metrics.shared_folder is not None:
             await asyncio.sleep(2 * COUNTED_WITHIN_S)
         self._refresh_metrics()
-        return web.Response(body=self.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        return answer(self.metrics.render(), CONTENT_TYPE)
 
     async def start(
         self,

@@ -14,14 +14,12 @@ from time import monotonic
 from typing import Final
 
 import msgspec
-from aiohttp import web
-from aiohttp.http_exceptions import PayloadEncodingError
-from aiohttp.web_protocol import RequestPayloadError
 
 from coordinator.media import HEAD_BYTES, Way, may_become_json, too_large, way_in
 from coordinator.violations import invalid
 from crema.errors import CremaError
-from crema.host.expectation import ask_for_body, is_waiting
+from crema.host.http_body import BrokenBody
+from crema.host.http_request import Request
 from crema.host.image_limits import MAX_IMAGE_BYTES
 
 BODY_TIMEOUT_S: Final = 30.0
@@ -68,14 +66,14 @@ Body = bytes | tuple[bytes, ...]
 """A whole body; of a bare image the pieces that it came in, because joining them would be a copy that nobody needs."""
 
 
-async def read_body(request: web.BaseRequest, limits: Limits, watch: Watch) -> tuple[Way, Body]:
+async def read_body(request: Request, limits: Limits, watch: Watch) -> tuple[Way, Body]:
     """The way in and the whole body.
 
     Raises CremaError: `unsupported_media_type` for a Content-Encoding or for first bytes that are no way in,
     `image_too_large`, `body_too_large`, `upload_too_slow`, `deadline_exceeded`, `invalid_request` for an empty or broken
     body.
     """
-    content = request.content
+    coming = request.body
     headers = request.headers
     if "Content-Encoding" in headers and any(
         each.strip().lower() not in ("", "identity") for each in headers.getall("Content-Encoding")
@@ -85,20 +83,16 @@ async def read_body(request: web.BaseRequest, limits: Limits, watch: Watch) -> t
             "Content-Encoding is not taken; send the body as it is, images are compressed already",
         )
     try:
-        if content.is_eof():
+        if coming.is_whole:
             # the usual case for small bodies: everything came with the headers
-            body = content.read_nowait()
+            body = coming.take()
             watch.hold(len(body))
             return _way_in(body), body
         return await _Upload(request, limits, watch).read()
-    except (RequestPayloadError, PayloadEncodingError):
+    except BrokenBody:
         raise invalid(
             (), "the body's transfer encoding is broken, or it ended before its Content-Length"
         ) from None
-    except RuntimeError:
-        if request.transport is None:
-            raise ConnectionResetError("the caller left during the upload") from None
-        raise
 
 
 def _way_in(body: bytes) -> Way:
@@ -109,9 +103,9 @@ def _way_in(body: bytes) -> Way:
 class _Upload:
     """A body that is still arriving."""
 
-    def __init__(self, request: web.BaseRequest, limits: Limits, watch: Watch) -> None:
+    def __init__(self, request: Request, limits: Limits, watch: Watch) -> None:
         self._request = request
-        self._content = request.content
+        self._coming = request.body
         self._limits = limits
         self._watch = watch
         self._way: Way | None = None
@@ -123,14 +117,14 @@ class _Upload:
         """As `read_body`."""
         request = self._request
         declared = request.content_length
-        is_held_back = is_waiting(request)
+        is_held_back = request.is_held_back
         if declared is not None and declared > max(self._limits.image_bytes, self._limits.envelope_bytes):
             if not is_held_back:
                 await self._first_bytes()
             raise self._refusal()
         if is_held_back:
             self._watch.check(declared or 0)
-            await ask_for_body(request)
+            request.ask_for_body()
         loop = asyncio.get_running_loop()
         began = loop.time()
         deadline = self._watch.deadline
@@ -138,7 +132,7 @@ class _Upload:
         allowed_s = armed_s = RATE_GRACE_S
         try:
             async with asyncio.timeout(min(allowed_s, most_s)) as timer:
-                while chunk := await self._content.readany():
+                while chunk := await self._coming.next():
                     self._take(chunk, declared)
                     # when the next bytes must be here, lest the average falls below the rate or the upload stands still
                     allowed_s = min(
@@ -183,7 +177,7 @@ class _Upload:
     async def _first_bytes(self) -> None:
         try:
             async with asyncio.timeout(FIRST_BYTES_WAIT_S):
-                chunk = await self._content.readany()
+                chunk = await self._coming.next()
         except TimeoutError:
             return
         self._chunks.append(chunk)
@@ -191,7 +185,7 @@ class _Upload:
 
     def _tell(self) -> Way | None:
         """The way in, once enough bytes came to tell."""
-        if self._received < HEAD_BYTES and not self._content.is_eof():
+        if self._received < HEAD_BYTES and not self._coming.is_whole:
             return None
         if len(self._chunks) > 1:
             self._chunks = [b"".join(self._chunks)]
@@ -199,7 +193,7 @@ class _Upload:
         if (
             may_become_json(head[:MAX_SPACE_BYTES])
             and len(head) < MAX_SPACE_BYTES
-            and not self._content.is_eof()
+            and not self._coming.is_whole
         ):
             return None
         return _way_in(head)
@@ -232,7 +226,7 @@ def _ends_in_large_image(seen: bytes, way: Way, body_bytes: int) -> bool:
     if way == "form":
         mark = seen.rfind(b'name="image"')
         start = seen.find(b"\r\n\r\n", mark) + 4 if mark >= 0 else 3
-        boundary = seen[: seen.find(b"\r\n")]
+        boundary = seen.partition(b"\r\n")[0]
         return start > 3 and seen.find(b"\r\n" + boundary, start) < 0 and body_bytes - start > MAX_IMAGE_BYTES
     # the member `bytes`, then the byte of a bin with a length of four bytes
     mark = seen.rfind(b"\xa5bytes\xc6")

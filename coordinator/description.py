@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 import yaml
-from aiohttp import web
 
+from crema.host.http_answer import Answer, answer
+from crema.host.http_request import Request
 from crema.host.service import OPEN, Route
 
 
@@ -25,9 +26,7 @@ def description_routes() -> list[Route]:
     """`/openapi.json`."""
     body = msgspec.json.encode(description())
 
-    async def handler(request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(
-            body=body, headers={"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"}
-        )
+    async def handler(request: Request) -> Answer:
+        return answer(body, "application/json", headers={"X-Content-Type-Options": "nosniff"})
 
     return [Route("GET", "/openapi.json", handler, OPEN)]

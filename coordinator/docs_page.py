@@ -9,9 +9,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from aiohttp import web
-
 from crema.errors import CremaError
+from crema.host.http_answer import Answer, answer
 from crema.host.http_request import Request
 from crema.host.service import OPEN, Route
 
@@ -40,16 +39,15 @@ def docs_routes() -> list[Route]:
     return [Route("GET", "/docs", _page, OPEN), Route("GET", "/docs/{file}", _file, OPEN)]
 
 
-async def _page(request: web.BaseRequest) -> web.StreamResponse:
-    return web.Response(body=_read(PAGE), headers={"Content-Type": "text/html; charset=utf-8", **SAFE})
+async def _page(request: Request) -> Answer:
+    return answer(_read(PAGE), "text/html; charset=utf-8", headers=SAFE)
 
 
-async def _file(request: Request) -> web.StreamResponse:
+async def _file(request: Request) -> Answer:
     name = request.segment
     if name not in FILES:
         raise CremaError("not_found", f"the page /docs has no file of that name; it has {', '.join(FILES)}")
-    headers = {"Content-Type": FILES[name], "Cache-Control": "max-age=3600", **SAFE}
-    return web.Response(body=_read(name), headers=headers)
+    return answer(_read(name), FILES[name], headers={"Cache-Control": "max-age=3600", **SAFE})
 
 
 @cache

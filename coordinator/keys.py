@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from aiohttp import web
 
 from coordinator.gate import Holding
 from coordinator.quota import Quota
 from crema.errors import CremaError
 from crema.host.host_guard import HostGuard
+from crema.host.http_answer import Answer
 from crema.host.http_request import Request, request_id_of
 from crema.host.http_responses import problem_response
 from crema.host.key_file import ApiKey, KeyFileError, Keys, Scope, read_keys
@@ -145,7 +145,7 @@ class Guard:
         """The route, with its scope asked for before its handler begins."""
         handler, scope = route.handler, route.scope
 
-        def handle(request: Request) -> Awaitable[web.StreamResponse]:
+        def handle(request: Request) -> Awaitable[Answer]:
             try:
                 self.check(request, scope)
             except CremaError as error:
@@ -173,18 +173,14 @@ class Guard:
             return
         caller = self._ring.recognise(request.headers)
         if scope not in caller.scopes:
-            raise needs_scope(scope, f"{request.method} {request.rel_url.raw_path[:200]}")
+            raise needs_scope(scope, f"{request.method} {request.path[:200]}")
         request.caller = caller
 
-    async def _refuse(self, request: Request, error: CremaError) -> web.StreamResponse:
+    async def _refuse(self, request: Request, error: CremaError) -> Answer:
         if self._refused is not None:
             self._refused(request, error)
         headers = {"WWW-Authenticate": 'Bearer realm="crema"'} if error.status == 401 else {}
-        response = problem_response(error, request_id_of(request), headers)
-        if not request.content.is_eof():
-            # a body that nobody reads: the connection ends with this answer
-            response.force_close()
-        return response
+        return problem_response(error, request_id_of(request), headers)
 
 
 def needs_scope(scope: str, what: str) -> CremaError:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from aiohttp import web
-
 from coordinator.discovery import PREFIX, Discovery
 from coordinator.routing_file import Routing
+from crema.host.http_answer import Answer
+from crema.host.http_request import Request
 from crema.host.http_responses import json_response
 from crema.host.service import Route
 
@@ -37,8 +37,10 @@ def scrape_targets(routing: Routing | None, discovery: Discovery, operations: st
 def targets_route(routing: Callable[[], Routing | None], discovery: Discovery) -> Route:
     """`GET /sd`. The coordinator is listed under the address that it was asked at."""
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        return json_response(scrape_targets(routing(), discovery, request.host))
+    async def answer(request: Request) -> Answer:
+        # HTTP/1.0 need not say
+        asked_at = request.authority or request.headers.get("Host") or "localhost"
+        return json_response(scrape_targets(routing(), discovery, asked_at))
 
     return Route("GET", "/sd", answer, "metrics")
 

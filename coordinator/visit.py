@@ -113,7 +113,7 @@ class Observer:
 
     def turned_away(self, request: Request, error: CremaError) -> None:
         """A request got no further than its headers: it had no key, or not the scope."""
-        visit = Visit(request, request.rel_url.raw_path[:200], monotonic())
+        visit = Visit(request, request.path[:200], monotonic())
         visit.status, visit.code = error.status, error.code
         self.end(visit, visit.started)
 

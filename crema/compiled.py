@@ -20,21 +20,22 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 SWITCH: Final = "CREMA_COMPILED"
 
 _MINION: Final = (
-    "admission", "answers", "batch_cap", "batcher", "busy_time", "cost_curve", "dispatcher", "gate", "hang_watch",
+    "admission", "answers", "batch_cap", "batcher", "body", "busy_time", "cost_curve", "dispatcher", "door", "gate", "hang_watch",
     "in_flight", "leftovers", "load_time", "meters", "peers", "request", "scatter", "splitter", "station", "suspects",
     "waiting_room", "watchdog", "worker_process",
 )  # fmt: skip
 _COORDINATOR: Final = (
-    "answers", "api_v1", "attempt", "ejection", "fair_shares", "fanout", "gate", "hop_errors", "journal", "keys", "layout",
-    "media", "merge", "options", "patience", "peer", "plan", "quota", "replica", "retry_budget", "rights", "router",
-    "second_try", "served", "version_figures", "visit", "wheel",
+    "answers", "api_v1", "attempt", "body", "call", "directory", "ejection", "event", "fair_shares", "fanout", "gate",
+    "hop_errors", "journal", "keys", "layout", "media", "merge", "options", "patience", "peer", "plan", "quota", "replica",
+    "retry_budget", "rights", "router", "second_try", "served", "version_figures", "violations", "visit", "wheel",
 )  # fmt: skip
 _PREPROCESSOR: Final = (
     "busy_share", "cost", "decode_budget", "decoder_process", "gate", "header", "intake", "link", "meters",
     "order", "pool", "queue_ahead", "spec", "tray", "waiting",
 )  # fmt: skip
 _HOST: Final = (
-    "channel", "channel_client", "channel_server", "folded_counts", "folded_histogram", "headers", "latency_steps",
+    "channel", "channel_client", "channel_server", "folded_counts", "folded_histogram", "headers", "host_guard",
+    "http_answer", "http_body", "http_connection", "http_reader", "http_request", "latency_steps", "service",
     "short_way",
 )  # fmt: skip
 MODULES: Final = (

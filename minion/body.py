@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from aiohttp import web
-from aiohttp.http_exceptions import PayloadEncodingError
-from aiohttp.web_protocol import RequestPayloadError
-
 from crema.errors import CremaError
-from crema.host.expectation import ask_for_body, is_waiting
+from crema.host.http_body import BrokenBody
+from crema.host.http_request import Request
 
 BODY_TIMEOUT_S: Final = 30.0
 
 
-async def read_body(http: web.BaseRequest, max_bytes: int) -> bytes:
+async def read_body(http: Request, max_bytes: int) -> bytes:
     """The whole body, at most `max_bytes`.
 
     Raises CremaError `body_too_large`, `upload_too_slow`, for a compressed body `unsupported_media_type`, for one that
@@ -30,18 +27,18 @@ async def read_body(http: web.BaseRequest, max_bytes: int) -> bytes:
     )
     if http.content_length is not None and http.content_length > max_bytes:
         raise too_large
-    if is_waiting(http):
-        await ask_for_body(http)
+    if http.is_held_back:
+        http.ask_for_body()
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            while chunk := await http.content.readany():
+            while chunk := await http.body.next():
                 size += len(chunk)
                 if size > max_bytes:
                     raise too_large
                 chunks.append(chunk)
-    except (RequestPayloadError, PayloadEncodingError):
+    except BrokenBody:
         raise CremaError(
             "invalid_request", "the body's transfer encoding is broken, or it ended before its Content-Length"
         ) from None

@@ -14,12 +14,13 @@ from typing import Any, Final
 
 import msgpack
 import msgspec
-from aiohttp import web
 
 from crema import wire
 from crema.errors import CremaError, retry_after_seconds
 from crema.host.channel import Buffer
 from crema.host.counted_msgpack import TooManyValues, unpack_counted
+from crema.host.http_answer import Answer, answer
+from crema.host.http_request import Request as HttpRequest
 from minion.answers import error_map, packed_list, timing_of
 from minion.body import read_body
 from minion.dispatcher import Dispatcher
@@ -70,10 +71,10 @@ class Door:
         tensors = min(wire.MAX_PAYLOAD_BYTES, self._max_items * reader.item_bytes)
         self.max_body_bytes = tensors * 4 // 3 + self._max_items * _ROOM_PER_ITEM + _ROOM
 
-    async def infer(self, http: web.BaseRequest) -> web.StreamResponse:
+    async def infer(self, http: HttpRequest) -> Answer:
         """Admit, wait, answer."""
         arrived_at = time.monotonic()
-        is_msgpack = http.content_type == _MSGPACK
+        is_msgpack = http.headers.get("Content-Type", "").partition(";")[0].strip().lower() == _MSGPACK
         try:
             # one free place is asked for before the body is read; the request's own places after it was parsed
             error = self._dispatcher.refusal(arrived_at, 1, "interactive", float("inf"), is_probe=True)
@@ -131,7 +132,7 @@ class Door:
             )
         return tensor
 
-    def _answered(self, request: Request, done: Done, is_msgpack: bool) -> web.Response:
+    def _answered(self, request: Request, done: Done, is_msgpack: bool) -> Answer:
         more = {"timing": timing_of(request, done), "load": done.load}
         if is_msgpack:
             named = {"status": 200, **self._named}
@@ -141,25 +142,21 @@ class Door:
                     msgpack.packb(more)[1:],
                 )
             )  # fmt: skip
-            return web.Response(body=body, content_type=_MSGPACK)
+            return answer(body, _MSGPACK)
         outcomes = [msgpack.unpackb(outcome) for outcome in request.outcomes]
-        return web.Response(
-            body=_encode_json({"status": 200, **self._named, "outcomes": outcomes, **more}),
-            content_type="application/json",
+        return answer(
+            _encode_json({"status": 200, **self._named, "outcomes": outcomes, **more}), "application/json"
         )
 
-    def _refused(self, error: CremaError, is_msgpack: bool) -> web.Response:
+    def _refused(self, error: CremaError, is_msgpack: bool) -> Answer:
         self._meters.answered(error.status)
         body = {"status": error.status, "error": error_map(error)}
         headers = {}
         if error.retry_after_ms is not None:
             headers["Retry-After"] = str(retry_after_seconds(error.retry_after_ms))
-        return web.Response(
-            body=msgpack.packb(body) if is_msgpack else _encode_json(body),
-            status=error.status,
-            headers=headers,
-            content_type=_MSGPACK if is_msgpack else "application/json",
-        )
+        if is_msgpack:
+            return answer(msgpack.packb(body), _MSGPACK, error.status, headers)
+        return answer(_encode_json(body), "application/json", error.status, headers)
 
 
 def begins_as_msgpack(body: bytes) -> bool:

@@ -33,6 +33,7 @@ MAY = {
     "coordinator/keys.py": "the day on which an API key expires",
     "crema/cli/loadtest.py": "the date at the head of a report",
     "crema/host/audit.py": "the timestamp of a record",
+    "crema/host/http_answer.py": "the Date of an answer",
     "crema/host/key_file.py": "when an API key was made, and the day on which it expires",
 }
 

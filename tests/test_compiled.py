@@ -126,15 +126,25 @@ def test_a_worker_s_python_takes_what_is_compiled_for_it(made: Path, tmp_path: P
     assert all(file.startswith(str(ring)) and file.endswith(".so") for file in files), files
 
 
-def test_a_worker_of_compiled_modules_keeps_every_promise_of_the_source(made: Path) -> None:
-    """The worker's own tests, in a process that takes the light ring compiled."""
-    taken = (
-        "import sys, crema; from crema.compiled import light_home; home = light_home(); assert home is not None; sys.path.append(str(home));"
-        " crema.__path__.insert(0, str(home / 'crema')); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    )
-    tests = [f"tests/crema/test_{name}.py" for name in ("worker", "outcomes", "overlap", "loaded_model")]
+WORKER = (
+    "import sys, crema; from crema.compiled import light_home; home = light_home(); assert home is not None; sys.path.append(str(home));"
+    " crema.__path__.insert(0, str(home / 'crema')); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+)
+TIER = "import sys; from crema.compiled import prefer; assert prefer(); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+
+
+@pytest.mark.parametrize(
+    ("taken", "tests"),
+    [
+        (WORKER, [f"crema/test_{name}.py" for name in ("worker", "outcomes", "overlap", "loaded_model")]),
+        (TIER, [f"crema/host/test_{name}.py" for name in ("http_reader", "http_answer", "service_framing")]),
+    ],
+    ids=["worker", "listener"],
+)
+def test_what_is_compiled_keeps_every_promise_of_the_source(made: Path, taken: str, tests: list[str]) -> None:
+    """Its own tests, in a process that takes it compiled."""
     done = subprocess.run(
-        [sys.executable, "-c", taken, "-q", "-p", "no:cacheprovider", *tests],
+        [sys.executable, "-c", taken, "-q", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

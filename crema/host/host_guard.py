@@ -9,9 +9,8 @@ import re
 from collections.abc import Awaitable, Iterable
 from typing import Final
 
-from aiohttp import web
-
 from crema.errors import CremaError
+from crema.host.http_answer import Answer
 from crema.host.http_request import Request
 from crema.host.service import Route
 
@@ -35,7 +34,7 @@ class HostGuard:
         """The route, behind `check`."""
         handler = route.handler
 
-        def handle(request: Request) -> Awaitable[web.StreamResponse]:
+        def handle(request: Request) -> Awaitable[Answer]:
             self.check(request)
             return handler(request)
 
@@ -48,9 +47,9 @@ class HostGuard:
         host = request.headers.get("Host", "")
         if host not in self._known:
             self._check(host)
-        if request._message.path[:1] != "/":
+        if request.authority is not None:
             # the whole URL stands in the request line: then that is what counts, and not the header
-            self._check(request.url.raw_authority)
+            self._check(request.authority)
 
     def _check(self, host: str) -> None:
         found = _HOST.match(host)

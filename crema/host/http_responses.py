@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from crema.errors import CremaError, problem, retry_after_seconds
-
-# instead of the library's own, which tells strangers its version
-SERVER: Final = "crema"
+from crema.host.http_answer import SERVER, Answer, answer
 
 _encode_json = msgspec.json.Encoder().encode
 
 
-def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def json_response(body: Any, status: int = 200) -> Answer:
     """`body` as JSON. Numbers must be finite: the encoder would write `null` for others."""
-    return web.Response(
-        body=_encode_json(body), status=status, headers=headers, content_type="application/json"
-    )
+    return answer(_encode_json(body), "application/json", status)
 
 
-def problem_response(
-    error: CremaError, request_id: str, headers: Mapping[str, str] | None = None
-) -> web.Response:
+def problem_response(error: CremaError, request_id: str, headers: Mapping[str, str] | None = None) -> Answer:
     """The problem document of an error, with `Retry-After` where the error says when to come back."""
-    all_headers = {"X-Request-Id": request_id, **(headers or {})}
+    all_headers = dict(headers or {})
     if error.retry_after_ms is not None:
         all_headers["Retry-After"] = str(retry_after_seconds(error.retry_after_ms))
-    return web.Response(
-        body=_encode_json(problem(error, request_id)),
-        status=error.status,
-        headers=all_headers,
-        content_type="application/problem+json",
+    return answer(
+        _encode_json(problem(error, request_id)), "application/problem+json", error.status, all_headers
     )
 
 

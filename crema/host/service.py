@@ -1,8 +1,6 @@
 """The HTTP shell of each tier: routes, limits, problem documents. It knows no tier and no model.
 
-aiohttp's low-level server does the protocol. Around it stand what that library leaves open: a deadline for request
-headers and one for callers who do not read, a cap on connections, HEAD and OPTIONS, and one shape of error for
-everything, the library's own refusals included.
+A fixed route table, HEAD and OPTIONS, a cap on connections, and one shape of error for everything, what is no HTTP included.
 """
 
 from __future__ import annotations
@@ -11,34 +9,27 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
-from aiohttp import web
-from aiohttp.http import HttpVersion10
-from aiohttp.http_exceptions import LineTooLong, PayloadEncodingError
-from aiohttp.web_protocol import RequestPayloadError
 
 from crema.errors import CremaError
 from crema.host.connection_limits import ConnectionLimits
-from crema.host.http_connection import KEEPALIVE_S, Connection
+from crema.host.http_answer import Answer
+from crema.host.http_body import BrokenBody
+from crema.host.http_connection import Connection
 from crema.host.http_request import Request, request_id_of
-from crema.host.http_responses import SERVER, problem_response
-from crema.host.whole_answer import WholeAnswer
+from crema.host.http_responses import problem_response
 
-# without its line end; of a header's line the name and the value are bounded alone, too, by the parser
-MAX_LINE_BYTES: Final = 8190
-MAX_HEADERS: Final = 64
 CROWDED_KEEPALIVE_S: Final = 10.0
-# How long the rest of a body that was refused is read and thrown away, so that its sender gets to see why.
-LINGER_S: Final = 2.0
-SLOW_LINGER_S: Final = 0.5
 # What the kernel holds of answers to a caller who does not read (twice this, by its own count). Left to itself it
 # takes 4 MB, so that some hundred such callers could have more written in a second than the loop has time for.
 SEND_BUFFER_BYTES: Final = 128 * 1024
 _SWEEP_EVERY_S: Final = 1.0
+# How often a closing listener looks whether all is answered.
+_LOOK_EVERY_S: Final = 0.01
 
-Handler = Callable[[Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[Request], Awaitable[Answer]]
 
 OPEN: Final = "open"
 """The scope of a route that asks for no key."""
@@ -61,22 +52,6 @@ class Route:
     scope: str = UNDECLARED
 
 
-class _Server(web.Server):
-    def __init__(self, service: Service, handler: Handler, **kwargs: Any) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(
-            handler,  # type: ignore[arg-type]
-            request_factory=lambda message, payload, protocol, writer, task: Request(
-                message, payload, protocol, writer, task, loop
-            ),
-            **kwargs,
-        )
-        self._service = service
-
-    def __call__(self) -> web.RequestHandler:
-        return Connection(self._service, self, loop=self._loop, **self._kwargs)
-
-
 class Service:
     """An HTTP listener with a fixed route table.
 
@@ -89,14 +64,15 @@ class Service:
     ) -> None:
         self.is_draining = False
         self._limits = ConnectionLimits(connection_cap)
+        self._open: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._cancels_handlers = cancels_handlers
         self._exact: dict[str, dict[str, Handler]] = {}
         self._prefixed: dict[str, tuple[str, dict[str, Handler]]] = {}
         for route in routes:
             self._add(route)
-        self._server: _Server | None = None
-        self._listener: asyncio.Server | None = None
+        # uvloop's is not asyncio's, and has its sockets in a list
+        self._listener: Any = None
 
     @property
     def routes(self) -> list[tuple[str, str]]:
@@ -114,23 +90,11 @@ class Service:
 
         With `listening`, a socket that listens already and that other processes may hold too, on that one.
         """
-        self._server = _Server(
-            self,
-            self._dispatch,
-            handler_cancellation=self._cancels_handlers,
-            access_log=None,
-            keepalive_timeout=KEEPALIVE_S,
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
-            max_headers=MAX_HEADERS,
-            auto_decompress=False,
-            lingering_time=LINGER_S,
-        )
         loop = asyncio.get_running_loop()
         if listening is not None:
-            self._listener = await loop.create_server(self._server, sock=listening, backlog=1024)
+            self._listener = await loop.create_server(self._accept, sock=listening, backlog=1024)
         else:
-            self._listener = await loop.create_server(self._server, host, port, backlog=1024)
+            self._listener = await loop.create_server(self._accept, host, port, backlog=1024)
         for listener in self._listener.sockets:
             # accepted sockets inherit it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -148,9 +112,20 @@ class Service:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        if self._server is not None:
-            self._server.pre_shutdown()
-            await self._server.shutdown(timeout_s)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        while True:
+            for connection in list(self._open):
+                if not connection.is_answering:
+                    connection.close()
+            # their ends are told in the loop's next turn
+            await asyncio.sleep(0)
+            if not self._open or loop.time() >= until:
+                break
+            await asyncio.sleep(_LOOK_EVERY_S)
+        for connection in list(self._open):
+            connection.abort()
+        await asyncio.sleep(0)
 
     # -- connections -----------------------------------------------------------------------------------------------
 
@@ -159,27 +134,33 @@ class Service:
         """How many are open."""
         return self._limits.count
 
-    def admit_connection(self, address: str | None) -> bool:
+    def _accept(self) -> Connection:
+        return Connection(self, cancels_handlers=self._cancels_handlers)
+
+    def admit_connection(self, connection: Connection, address: str | None) -> bool:
         """Count a connection in; False when there are too many, in all or from its address."""
         is_admitted = self._limits.admit(address)
+        if is_admitted:
+            self._open.add(connection)
         if self._sweep is None and self._limits.is_crowded:
             self._sweep = asyncio.get_running_loop().call_later(_SWEEP_EVERY_S, self._close_idle)
         return is_admitted
 
-    def connection_ended(self, address: str | None) -> None:
+    def connection_ended(self, connection: Connection, address: str | None) -> None:
         """Count a connection out that was admitted."""
+        self._open.discard(connection)
         self._limits.leave(address)
 
     def _close_idle(self) -> None:
         """While there is a crowd, whoever asks nothing for ten seconds makes room."""
         self._sweep = None
-        if self._server is None or not self._limits.is_crowded:
+        if not self._limits.is_crowded:
             return
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for connection in self._server.connections:
-            if isinstance(connection, Connection) and connection.idle_s(now) > CROWDED_KEEPALIVE_S:
-                connection.force_close()
+        for connection in list(self._open):
+            if connection.idle_s(now) > CROWDED_KEEPALIVE_S:
+                connection.close()
         self._sweep = loop.call_later(_SWEEP_EVERY_S, self._close_idle)
 
     # -- requests --------------------------------------------------------------------------------------------------
@@ -193,7 +174,7 @@ class Service:
         methods[route.method] = route.handler
 
     def _find(self, request: Request) -> dict[str, Handler] | None:
-        path = request.rel_url.raw_path
+        path = request.path
         methods = self._exact.get(path)
         if methods is None:
             head, _, last = path.rpartition("/")
@@ -203,91 +184,46 @@ class Service:
                 request.segment = last
         return methods
 
-    async def _dispatch(self, request: Request) -> web.StreamResponse:
-        is_last = not _is_framed_plainly(request)
+    async def respond(self, request: Request) -> Answer:
+        """The answer to a request, whatever happens. Raises ConnectionError when its caller left."""
         try:
-            if is_last:
-                raise CremaError(
-                    "invalid_request",
-                    "this way to frame a request is not taken; speak HTTP/1.1 and send Content-Length or Transfer-Encoding: chunked alone",
-                )
-            for name, value in request.raw_headers:
-                if len(name) + len(value) > MAX_LINE_BYTES:
-                    is_last = True
-                    raise _headers_too_large()
             methods = self._find(request)
             if methods is None:
                 raise CremaError(
                     "not_found",
-                    f"there is nothing at {request.rel_url.raw_path[:200]}; /openapi.json on the public listener lists what there is",
+                    f"there is nothing at {request.path[:200]}; /openapi.json on the public listener lists what there is",
                 )
             handler = methods.get(request.method)
             if handler is None:
                 response = await self._other_method(request, methods)
             else:
                 response = await handler(request)
-        except CremaError as error:
-            response = problem_response(error, request_id_of(request))
-        except (RequestPayloadError, PayloadEncodingError):
+        except CremaError as refused:
+            response = problem_response(refused, request_id_of(request))
+        except BrokenBody:
             response = problem_response(_broken_body(), request_id_of(request))
-        except (asyncio.CancelledError, ConnectionError):
-            raise
-        except Exception:
+        except Exception as raised:
+            if isinstance(raised, ConnectionError) and request.caller_left:
+                raise
             request_id = request_id_of(request)
-            log.exception("unexpected_error", request_id=request_id, path=request.rel_url.raw_path[:200])
+            log.exception("unexpected_error", request_id=request_id, path=request.path[:200])
             response = problem_response(
                 CremaError("internal", "an unexpected error; it is logged under this request id"), request_id
             )
-        if is_last or self.is_draining or not request.content.is_eof() or "Upgrade" in request.headers:
-            # What is left of a body that was not wanted is no next request, and after an upgrade (which is never
-            # taken) the parser reads none: the connection ends with this answer.
-            response.force_close()
-            cast(Connection, request.protocol).body_is_unwanted()
-        if type(response) is WholeAnswer:
-            return response
-        if response.status == 408:
-            # long enough for the answer to be read before the rest of the body meets a closed door, and no longer
-            request.protocol._lingering_time = SLOW_LINGER_S
-        headers = response.headers
-        headers["Server"] = SERVER
-        if "X-Request-Id" not in headers:
-            headers["X-Request-Id"] = request_id_of(request)
+        if self.is_draining:
+            response.is_last = True
         return response
 
-    async def _other_method(self, request: Request, methods: dict[str, Handler]) -> web.StreamResponse:
+    async def _other_method(self, request: Request, methods: dict[str, Handler]) -> Answer:
         """HEAD wherever GET is, OPTIONS everywhere, 405 for the rest."""
         allowed = sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())})
-        allow = {"Allow": ", ".join(allowed)}
+        allow = ", ".join(allowed)
         if request.method == "HEAD" and "GET" in methods:
-            return await methods["GET"](request)  # aiohttp leaves the body out and keeps its length
+            return await methods["GET"](request)  # the connection leaves the body out and tells its length
         if request.method == "OPTIONS":
-            return web.Response(status=204, headers=allow)
-        error = CremaError(
-            "method_not_allowed", f"{request.method} is not allowed here; use {allow['Allow']}"
-        )
-        return problem_response(error, request_id_of(request), allow)
-
-    def library_error(self, request: Request, status: int, exc: BaseException | None) -> web.Response:
-        """The problem document for what the HTTP library itself refuses or for what escaped a handler."""
-        request_id = request_id_of(request)
-        if status >= 500:
-            log.error("http_error", request_id=request_id, error=repr(exc)[:300])
-            error = CremaError("internal", "an unexpected error; it is logged under this request id")
-        elif isinstance(exc, LineTooLong) or "Too many" in str(exc):
-            error = _headers_too_large()
-        else:
-            error = CremaError(
-                "invalid_request",
-                "this is not a well-formed HTTP request; check the client or the proxy in front",
-            )
-        return problem_response(error, request_id)
-
-
-def _headers_too_large() -> CremaError:
-    return CremaError(
-        "headers_too_large",
-        f"a request line or header is over {MAX_LINE_BYTES} bytes or there are more than {MAX_HEADERS} headers; send less",
-    )
+            return Answer(204, f"Allow: {allow}\r\n", b"")
+        error = CremaError("method_not_allowed", f"{request.method} is not allowed here; use {allow}")
+        return problem_response(error, request_id_of(request), {"Allow": allow})
 
 
 def _broken_body() -> CremaError:
@@ -295,16 +231,3 @@ def _broken_body() -> CremaError:
         "invalid_request",
         "the body's transfer encoding is broken, or it ended before its Content-Length; send it whole",
     )
-
-
-def _is_framed_plainly(request: Request) -> bool:
-    """Whether where the request ends is beyond doubt.
-
-    A coding below `chunked` would reach a handler undecoded, and what follows a CONNECT is no HTTP. Before 1.0 there were
-    neither headers nor status lines: whoever names such a version, or none, is told so in the oldest that has them.
-    """
-    if request._version < HttpVersion10:
-        request._version = HttpVersion10
-        return False
-    coding = request.headers.get("Transfer-Encoding")
-    return (coding is None or coding.strip().lower() == "chunked") and request.method != "CONNECT"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
-
 from crema.errors import CremaError
+from crema.host.http_answer import Answer
 from crema.host.http_request import Request
 from crema.host.service import Route
 
@@ -16,7 +15,7 @@ def with_token(route: Route, token: Callable[[], str | None]) -> Route:
     """The route, open to who shows the token as `Authorization: Bearer …`; to everybody while `token()` is None."""
     handler = route.handler
 
-    def handle(request: Request) -> Awaitable[web.StreamResponse]:
+    def handle(request: Request) -> Awaitable[Answer]:
         wanted = token()
         if wanted is not None:
             shown = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")

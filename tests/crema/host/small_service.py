@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import web
-
+from crema.host.http_answer import Answer, answer
+from crema.host.http_request import Request
 from crema.host.http_responses import json_response
 from crema.host.service import Route, Service
 
@@ -51,15 +51,15 @@ class Small:
 async def running(**options: Any) -> AsyncIterator[Small]:
     """A running service: `/echo` answers the number of bytes that came, `/large` 4 MiB, `/refuse` before the body."""
 
-    async def echo(request: web.BaseRequest) -> web.StreamResponse:
+    async def echo(request: Request) -> Answer:
         small.seen.append(request.path)
-        return json_response({"bytes": len(await request.read())})
+        return json_response({"bytes": len(await request.body.read())})
 
-    async def large(request: web.BaseRequest) -> web.StreamResponse:
+    async def large(request: Request) -> Answer:
         small.seen.append(request.path)
-        return web.Response(body=bytes(LARGE_BYTES))
+        return answer(bytes(LARGE_BYTES), "application/octet-stream")
 
-    async def refuse(request: web.BaseRequest) -> web.StreamResponse:
+    async def refuse(request: Request) -> Answer:
         small.seen.append(request.path)
         return json_response({}, status=401)
 

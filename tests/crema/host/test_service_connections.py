@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import time
+import weakref
 
 import pytest
 
 from crema.host import http_connection as connection_module
 from crema.host import service as service_module
+from crema.host.http_answer import Answer
+from crema.host.http_request import Request
+from crema.host.service import Route
 from tests.crema.host.small_service import running, statuses
 
 TCP_ESTABLISHED = 1
 GET = b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n"
+POST_HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
 LAST = GET[:-2] + b"Connection: close\r\n\r\n"
 
 
@@ -55,21 +61,27 @@ async def test_one_address_cannot_take_every_connection() -> None:
             each.close()
 
 
-@pytest.mark.parametrize("sent", [b"", GET[:20], GET, GET + GET[:20]])
+@pytest.mark.parametrize(
+    ("sent", "after_an_answer"),
+    [
+        (b"", b""),
+        (GET[:20], b""),
+        (GET, GET[:20]),
+        (GET, b"\r\n"),
+        (GET + GET[:20], b""),
+        (GET + GET[:20], b"X"),
+    ],
+)
 @pytest.mark.usefixtures("quick")
-async def test_headers_that_do_not_end_are_closed(sent: bytes) -> None:
+async def test_headers_that_do_not_end_are_closed(sent: bytes, after_an_answer: bytes) -> None:
     async with running() as small:
         began = time.monotonic()
         reader, writer = await small.connect()
         writer.write(sent)
-        if sent == GET:
-            await reader.readuntil(b"}")
-            writer.write(GET[:20])
-        async with asyncio.timeout(5 if sent == GET[:20] or not sent or sent == GET else 1):
-            if sent == GET + GET[:20]:
-                # the rest of the answer's time is the next headers' own
+        async with asyncio.timeout(5):
+            if sent.startswith(GET):
                 await reader.readuntil(b"}")
-                writer.write(b"X")
+                writer.write(after_an_answer)
             await reader.read()
         assert 0.15 < time.monotonic() - began < 2
         writer.close()
@@ -182,3 +194,117 @@ async def test_without_a_crowd_the_idle_are_kept() -> None:
         async with asyncio.timeout(5):
             await reader.readuntil(b"}")
         writer.close()
+
+
+async def test_whoever_leaves_is_counted_out() -> None:
+    for sent in (
+        b"",
+        GET[:20],
+        GET,
+        POST_HEAD,
+        POST_HEAD + bytes(1000),
+        b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
+    ):
+        async with running() as small:
+            _, writer = await small.connect()
+            writer.write(sent)
+            await small.until(1)
+            writer.transport.abort()
+            await small.until(0)
+
+
+async def test_behind_a_refused_body_nothing_is_taken_in() -> None:
+    refused = b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + bytes(50)
+    further = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + bytes(1000)
+    async with running() as small:
+        reader, writer = await small.connect()
+        async with asyncio.timeout(5):
+            writer.write(refused)
+            await reader.readuntil(b"\r\n\r\n")
+            # the rest of it, and in the same read what would be other requests
+            writer.write(bytes(50) + further * 20 + further[:-1])
+            await small.until(0)
+        writer.close()
+        assert small.seen == ["/refuse"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "statuses_seen"),
+    [
+        (RuntimeError("wrong"), [500]),
+        (ConnectionResetError("elsewhere"), [500]),
+        (asyncio.CancelledError(), []),
+    ],
+)
+async def test_a_handler_that_breaks_leaves_nobody_waiting(
+    raised: BaseException, statuses_seen: list[int]
+) -> None:
+    async def handler(request: Request) -> Answer:
+        raise raised
+
+    async with running() as small:
+        small.service._add(Route("GET", "/broken", handler))
+        answer = await small.ask(GET.replace(b"/echo", b"/broken")[:-2] + b"Connection: close\r\n\r\n")
+        assert statuses(answer) == statuses_seen
+        await small.until(0)
+
+
+async def test_closing_waits_for_an_answer_on_its_way_and_not_for_the_next_question() -> None:
+    async with running() as small:
+        caller = await _who_does_not_read(small.port, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await small.until(1)
+        while not small.seen:
+            await asyncio.sleep(0.005)
+        loop = asyncio.get_running_loop()
+        began = time.monotonic()
+        closing = asyncio.create_task(small.service.close(20))
+        received = 0
+        async with asyncio.timeout(10):
+            while piece := await loop.sock_recv(caller, 2**20):
+                received += len(piece)
+            await closing
+        assert received > 4 * 2**20
+        assert time.monotonic() - began < 5
+        caller.close()
+
+
+async def test_a_connection_that_has_ended_is_not_left_to_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with running() as small:
+            kept = []
+            for sent in (b"", LAST, POST_HEAD + bytes(1000), b"no request\r\n\r\n"):
+                _, writer = await small.connect()
+                writer.write(sent)
+                await small.until(1)
+                kept += [weakref.ref(each) for each in small.service._open]
+                await asyncio.sleep(0.02)
+                writer.transport.abort()
+                await small.until(0)
+            # timers of connections that lingered hold them for a moment
+            async with asyncio.timeout(5):
+                while any(each() is not None for each in kept):
+                    await asyncio.sleep(0.05)
+            assert len(kept) == 4
+    finally:
+        gc.enable()
+
+
+async def test_of_thousands_of_requests_in_a_row_a_few_are_read_at_once() -> None:
+    """While their caller does not read, too: what is kept for it then is what it has sent."""
+    body = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
+    async with running() as small:
+        for first in (b"", body):
+            caller = await _who_does_not_read(small.port, first + b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            await small.until(1)
+            loop = asyncio.get_running_loop()
+            sending = loop.create_task(loop.sock_sendall(caller, GET * 10_000))
+            [connection] = small.service._open
+            async with asyncio.timeout(5):
+                while not connection._unread:
+                    await asyncio.sleep(0.005)
+            assert len(connection._waiting) < 100
+            sending.cancel()
+            caller.close()
+            await small.until(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 
-import aiohttp
 import pytest
 
 from tests.crema.host.small_service import running, statuses
@@ -138,21 +137,6 @@ async def test_well_formed_requests_in_a_row_are_all_answered() -> None:
         assert statuses(answer) == [200, 200, 200]
 
 
-async def test_what_was_read_of_a_body_is_not_parsed_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    parsed: list[int] = []
-    parse = aiohttp.web.RequestHandler.data_received
-
-    def counted(self: aiohttp.web.RequestHandler, data: bytes) -> None:
-        parsed.append(len(data))
-        parse(self, data)
-
-    monkeypatch.setattr(aiohttp.web.RequestHandler, "data_received", counted)
-    request = _post(LENGTH, b"Connection: close")
-    async with running() as small:
-        assert statuses(await small.ask(request)) == [200]
-    assert parsed == [len(request)]
-
-
 async def test_a_header_line_of_8_kib_is_taken() -> None:
     async with running() as small:
         answer = await small.ask(
@@ -237,21 +221,30 @@ async def test_a_refusal_before_the_body_ends_the_connection() -> None:
         assert "/smuggled" not in small.seen
 
 
-def test_the_protocol_is_parsed_by_the_compiled_parser_of_a_safe_release() -> None:
-    from aiohttp import http_parser
-
-    assert http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
-    assert tuple(map(int, aiohttp.__version__.split(".")[:3])) >= (3, 14, 1)
-
-
-async def test_the_parser_s_limits_are_the_ones_we_name() -> None:
+async def test_bodies_of_requests_that_wait_their_turn_come_whole() -> None:
+    large = bytes(1_000_000)
+    requests = [_post(b"Content-Length: %d" % len(large), body=large)] * 3
     async with running() as small:
-        server = small.service._server
-        assert server is not None
-        options = server._kwargs
-        assert (options["max_line_size"], options["max_field_size"], options["max_headers"]) == (
-            8190,
-            8190,
-            64,
-        )
-        assert options["auto_decompress"] is False
+        answer = await small.ask(b"".join(requests) + _post(b"Connection: close", body=b""))
+        assert statuses(answer) == [200] * 4
+        assert answer.count(b'{"bytes":1000000}') == 3
+
+
+async def test_thousands_of_requests_in_a_row_are_answered_one_after_the_other() -> None:
+    many = 5000
+    async with running() as small:
+        reader, writer = await small.connect()
+        writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n" * many)
+        writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(20):
+            answer = await reader.read()
+        writer.close()
+        assert statuses(answer) == [200] * (many + 1)
+
+
+async def test_what_follows_the_last_request_is_not_read() -> None:
+    async with running() as small:
+        for behind in (HIDDEN, b"\x00\xff no request", b""):
+            answer = await small.ask(_post(b"Content-Length: 2", b"Connection: close", body=b"ab" + behind))
+            assert statuses(answer) == [200]
+        assert "/smuggled" not in small.seen

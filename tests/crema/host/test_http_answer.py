@@ -1,4 +1,4 @@
-"""An answer written in one go reads like any other on the connection."""
+"""What an answer looks like on the connection."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import web
 
+from crema.host.http_answer import Answer, answer
+from crema.host.http_request import Request
 from crema.host.service import Route, Service
-from crema.host.whole_answer import WholeAnswer
 
-HEAD = "Content-Type: text/plain\r\nX-Request-Id: abc\r\n"
-
-
-async def answer(request: web.BaseRequest) -> web.StreamResponse:
-    await request.read()
-    return WholeAnswer(503 if "busy" in request.path_qs else 200, HEAD, b"hello")
+HEAD = "Content-Type: text/plain\r\n"
 
 
-async def large(request: web.BaseRequest) -> web.StreamResponse:
-    return WholeAnswer(200, HEAD, bytes(8 << 20))
+async def small(request: Request) -> Answer:
+    await request.body.read()
+    return Answer(503 if "busy" in request.query else 200, HEAD, b"hello")
+
+
+async def large(request: Request) -> Answer:
+    return Answer(200, HEAD, bytes(8 << 20))
 
 
 @pytest.fixture
 async def service() -> AsyncIterator[tuple[Service, int]]:
-    made = Service([Route("POST", "/answer", answer), Route("POST", "/large", large)])
+    made = Service([Route("POST", "/answer", small), Route("POST", "/large", large)])
     port = await made.start("127.0.0.1", 0)
     yield made, port
     await made.close(1.0)
@@ -95,9 +95,24 @@ async def test_a_client_that_does_not_read_gets_no_second_answer_buffered(
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 16)
     writer.write(b"POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" * 4)
     await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-    server = made._server
-    assert server is not None
-    [connection] = server.connections
-    assert connection.transport is not None
-    assert connection.transport.get_write_buffer_size() <= 9 << 20
+    [connection] = made._open
+    assert connection._transport is not None
+    assert connection._transport.get_write_buffer_size() <= 9 << 20
     writer.transport.abort()
+
+
+@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\0b"])
+def test_a_header_s_value_cannot_begin_another_header(value: str) -> None:
+    with pytest.raises(ValueError, match="X-Sent"):
+        answer(b"", "text/plain", headers={"X-Sent": value})
+
+
+async def test_head_has_the_length_of_the_body_and_no_body(service: tuple[Service, int]) -> None:
+    made, port = service
+    made._add(Route("GET", "/large", large))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"HEAD /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    whole = await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    assert whole.endswith(b"\r\n\r\n")
+    assert b"Content-Length: %d\r\n" % (8 << 20) in whole
