@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,6 @@ CONNECTIONS = 32
 SMALL = 120
 LARGE = 150_528
 MODELS = ("tags", "aesthetics", "captions")
-QUERY = "models=tags,aesthetics,captions"
 OUTPUTS: dict[str, Any] = {
     "tags": {"tags": [{"name": f"tag {n}", "confidence": 0.9 - n / 100} for n in range(5)]},
     "aesthetics": {"score": 0.731},
@@ -187,15 +186,17 @@ def first_line(process: subprocess.Popen[str]) -> Any:
 
 
 @contextmanager
-def coordinator(folder: Path, ports: list[int], size: list[int]) -> Iterator[tuple[int, int]]:
-    """The real coordinator in front of the stubs → (pid, public port)."""
+def coordinator(
+    folder: Path, ports: list[int], size: list[int], names: Sequence[str] = MODELS
+) -> Iterator[tuple[int, int]]:
+    """The real coordinator in front of a preprocessor and minions at `ports` → (pid, public port)."""
     card = {
         "input": {"kind": "image", "size": size, "fit": "cover", "filter": "bilinear"},
         "output": {"type": "json"},
         "params": {},
     }
     models = {}
-    for model, port in zip(MODELS, ports[1:], strict=True):
+    for model, port in zip(names, ports[1:], strict=True):
         row = {"replicas": [f"127.0.0.1:{port}"], "wanted": 1, "state": "ready", "card": card}
         models[model] = {"default": "1.0", "labels": {}, "versions": {"1.0": row}}
     routing = folder / "routing.json"
@@ -204,7 +205,7 @@ def coordinator(folder: Path, ports: list[int], size: list[int]) -> Iterator[tup
             {
                 "format": 1,
                 "revision": 1,
-                "default_models": list(MODELS),
+                "default_models": list(names),
                 "preprocessors": [f"127.0.0.1:{ports[0]}"],
                 "models": models,
             }
@@ -228,10 +229,12 @@ def coordinator(folder: Path, ports: list[int], size: list[int]) -> Iterator[tup
         yield process.pid, announced["public"]
 
 
-def request_of(size: int) -> bytes:
+def request_of(size: int, names: Sequence[str] = MODELS) -> bytes:
     """A raw photo of `size` bytes; the stubs never look at it."""
     body = b"\xff\xd8\xff\xe0" + bytes(size - 4)
-    return f"POST /v1/analyze?{QUERY} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode() + body
+    return (
+        f"POST /v1/analyze?models={','.join(names)} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+    ).encode() + body
 
 
 def compare(size: int, extent: list[int], count: int, rounds: int) -> float:
