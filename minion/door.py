@@ -192,7 +192,7 @@ def _parse_json(text: bytes) -> dict[str, Any]:
         )
     except UnicodeDecodeError:
         raise CremaError("invalid_json", "the body is not UTF-8") from None
-    except (ValueError, RecursionError) as error:
+    except (_NamedTwice, ValueError, RecursionError) as error:
         raise CremaError(
             "invalid_json", f"the body is not valid JSON: {str(error)[:200] or 'nested too deeply'}"
         ) from None
@@ -205,10 +205,10 @@ def _parse_msgpack(body: bytes) -> dict[str, Any]:
         if type(message) is not dict:
             raise wire.WireError("not a map")
         wire.check_plain(message)
-    except _NamedTwice as error:
-        raise invalid(str(error)) from None
-    except TooManyValues as error:
-        raise invalid(f"the body holds {error}; send fewer items") from None
+    except _NamedTwice as twice:
+        raise invalid(str(twice)) from None
+    except TooManyValues as too_many:
+        raise invalid(f"the body holds {too_many}; send fewer items") from None
     except (
         wire.WireError,
         ValueError,
@@ -222,7 +222,7 @@ def _parse_msgpack(body: bytes) -> dict[str, Any]:
     return message
 
 
-class _NamedTwice(ValueError):
+class _NamedTwice(Exception):
     """A map names a member twice."""
 
 

@@ -138,8 +138,9 @@ TIER = "import sys; from crema.compiled import prefer; assert prefer(); import p
     [
         (WORKER, [f"crema/test_{name}.py" for name in ("worker", "outcomes", "overlap", "loaded_model")]),
         (TIER, [f"crema/host/test_{name}.py" for name in ("http_reader", "http_answer", "service_framing")]),
+        (TIER, ["minion/test_door.py"]),
     ],
-    ids=["worker", "listener"],
+    ids=["worker", "listener", "door"],
 )
 def test_what_is_compiled_keeps_every_promise_of_the_source(made: Path, taken: str, tests: list[str]) -> None:
     """Its own tests, in a process that takes it compiled."""
