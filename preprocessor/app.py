@@ -121,7 +121,7 @@ class Preprocessor:
         state = self.health()[1]["state"]
         self.meters.ready.set(1 if self.intake.is_ready else 0)
         self.meters.starting.set(1 if state == "starting" else 0)
-        # a decoder takes one image at a time: it is busy for as much as it can do
+        # a decoder does one thing at a time: it is busy for as much as it can do
         busy = self._busy.ratio(time.monotonic())
         self.meters.busy_ratio.set(busy)
         self.meters.load_ratio.set(busy)

@@ -101,12 +101,10 @@ def serve(link: socket.socket, tray: Tray, decode_one: Decode, cpu_s: float) -> 
     link.send(READY)
     allowance = CpuAllowance(cpu_s + CPU_SLACK_S)
     while message := link.recv(MAX_MESSAGE_BYTES):
-        image_bytes, is_heavy, packed_specs = unpack_request(message)
+        is_heavy, images = unpack_request(message)
         allowance.renew()
-        answer_it = partial(answer_one, tray.view(image_bytes), packed_specs, decode_one)
-        answer, pixels = behind_others(answer_it) if is_heavy else answer_it()
-        tray.fill(pixels)
-        link.send(msgpack.packb(answer))
+        answer_them = partial(answer_all, tray, images, decode_one)
+        link.send(msgpack.packb(behind_others(answer_them) if is_heavy else answer_them()))
 
 
 class CpuAllowance:
@@ -147,6 +145,20 @@ def behind_others(work: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def answer_all(
+    tray: Tray, images: Sequence[tuple[int, int, bytes]], decode_one: Decode
+) -> list[dict[str, Any]]:
+    """What is said of each image; their pixels are laid where they lay."""
+    answers = []
+    for index, (begin, nbytes, packed_specs) in enumerate(images):
+        if len(images) > 1:
+            tray.note(index)
+        answer, pixels = answer_one(tray.view(nbytes, begin), packed_specs, decode_one)
+        tray.fill(pixels, begin)
+        answers.append(answer)
+    return answers
 
 
 def answer_one(

@@ -32,14 +32,19 @@ class Answer(TypedDict):
     error: NotRequired[dict[str, Any]]
 
 
-_decode: Final = msgspec.msgpack.Decoder(Answer).decode
+_decode: Final = msgspec.msgpack.Decoder(list[Answer]).decode
 
 
-def read_answer(message: bytes) -> Answer | None:
-    """None for what is no answer."""
+def read_answers(message: bytes, count: int) -> list[Answer] | None:
+    """None for what is no answer to `count` images."""
     try:
-        answer = _decode(message)
+        answers = _decode(message)
     except (msgspec.DecodeError, ValueError):
         return None
-    wanted = ("image", "timing") if answer["status"] == 200 else ("error",)
-    return answer if all(name in answer for name in wanted) else None
+    if len(answers) != count:
+        return None
+    for answer in answers:
+        wanted = ("image", "timing") if answer["status"] == 200 else ("error",)
+        if not all(name in answer for name in wanted):
+            return None
+    return answers

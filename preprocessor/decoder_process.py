@@ -1,4 +1,5 @@
-"""One decode process seen from the host: start it, hand it one image at a time, watch its budget, kill it, reap it.
+"""One decode process seen from the host: start it, hand it one image at a time or a few quick ones together, watch its budget,
+kill it, reap it.
 
 It decides nothing about which image comes next or whether a process is replaced; the pool does.
 """
@@ -22,7 +23,7 @@ from crema.host.channel import Buffer
 from crema.host.turns import take_long_turns, take_usual_turns
 from crema.names import OptionalFormat
 from crema.session import niceness, set_niceness
-from preprocessor.decoder_answer import Answer, read_answer
+from preprocessor.decoder_answer import Answer, read_answers
 from preprocessor.link import HEAVY_NICENESS, MAX_MESSAGE_BYTES, READY, pack_request
 from preprocessor.order import Order
 from preprocessor.tray import Tray, make_tray_memory
@@ -30,6 +31,10 @@ from preprocessor.tray import Tray, make_tray_memory
 START_TIMEOUT_S: Final = 10.0
 # An image that was not expected to be heavy, and has taken so much CPU time, is.
 GIVES_WAY_AFTER_S: Final = 0.05
+# Quick images that were handed over together, and have taken so much CPU time, wait for one that is not quick.
+OVERDUE_S: Final = 0.01
+# Each begins at such an address.
+_ALIGNED: Final = 64
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 
 
@@ -38,7 +43,7 @@ class DecoderState(StrEnum):
 
     STARTING = "starting"  # importing; not yet heard from
     READY = "ready"  # takes an image
-    BUSY = "busy"  # decodes one
+    BUSY = "busy"  # decodes
     GONE = "gone"  # killed, dead or closed
 
 
@@ -63,8 +68,11 @@ class Owner(Protocol):
     def decoder_ready(self, decoder: DecoderProcess) -> None:
         """It said hello and is idle."""
 
-    def decoder_answered(self, decoder: DecoderProcess, answer: Answer, pixels: Buffer) -> None:
-        """The image in hand is done; the process is idle again."""
+    def decoder_answered(self, decoder: DecoderProcess, answers: list[tuple[Answer, Buffer]]) -> None:
+        """What was handed over is done, in that order, each with its pixels; the process is idle again."""
+
+    def decoder_overdue(self, decoder: DecoderProcess) -> None:
+        """Of several images the one in hand, `decoder.in_hand`, makes the others wait."""
 
     def decoder_gone(self, decoder: DecoderProcess, reason: str) -> None:
         """It ended: `budget` (killed by us over its budget), `cpu` (by the kernel), `died`, `start` (never ready) or
@@ -91,11 +99,14 @@ class DecoderProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
         self._tray: Tray | None = None
-        self._pixel_bytes = 0
+        self._places: list[tuple[int, int]] = []
+        """Of each image that was handed over: where it lies on the tray, and how many bytes of pixels it has."""
+        self._noted = 0
         self._is_asked = False
-        """Whether the request for the image in hand has gone out."""
+        """Whether the request for them has gone out."""
         self._gives_way = False
         self._budget_timer: asyncio.TimerHandle | None = None
+        self._overdue_timer: asyncio.TimerHandle | None = None
         self._began_cpu_s = self._allowed_cpu_s = 0.0
         self._stalls_at = 0.0
         self._ends_because: str | None = None
@@ -147,8 +158,35 @@ class DecoderProcess:
         self._stalls_at = self._clock() + START_TIMEOUT_S
         self._budget_timer = loop.call_later(START_TIMEOUT_S, self._end, "start")
 
+    @property
+    def in_hand(self) -> int:
+        """Which of several images that were handed over it says it is at, or was when it ended. It may lie."""
+        if self._tray is not None:
+            self._noted = self._tray.noted
+        return min(self._noted, len(self._places) - 1)
+
+    def run_all(self, images: Sequence[tuple[Order, Buffer]]) -> None:
+        """Hand over several small and quick images, to be answered together. The process must be idle."""
+        self._begin(is_heavy=False)
+        tray = self._tray
+        assert tray is not None
+        tray.note(0)
+        self._places, asked, begin = [], [], 0
+        for order, image in images:
+            tray.put_at(begin, image)
+            self._places.append((begin, order.nbytes))
+            asked.append((begin, len(image), order.packed))
+            begin += -(-max(len(image), order.nbytes) // _ALIGNED) * _ALIGNED
+        self._overdue_timer = asyncio.get_running_loop().call_later(OVERDUE_S, self._look_if_overdue)
+        self._ask(pack_request(False, asked))
+
     def run(self, order: Order, image: Buffer, is_heavy: bool = False) -> None:
         """Hand over one image. The process must be idle. A heavy one runs behind what others want to do."""
+        self._begin(is_heavy=is_heavy)
+        self._places = [(0, order.nbytes)]
+        self._lay(image, pack_request(is_heavy, [(0, len(image), order.packed)]))
+
+    def _begin(self, *, is_heavy: bool) -> None:
         assert self.state is DecoderState.READY and self._tray is not None and self._link is not None
         self.state = DecoderState.BUSY
         self._is_asked = False
@@ -157,10 +195,8 @@ class DecoderProcess:
         self._stalls_at = self._clock() + self._limits.stall_s
         if self._budget_timer is None:
             self._watch_budget(min(GIVES_WAY_AFTER_S, self._limits.cpu_s))
-        self._pixel_bytes = order.nbytes
         if is_heavy != self._gives_way:
             self._give_way(is_heavy)
-        self._lay(image, pack_request(len(image), is_heavy, order.packed))
 
     def _lay(self, image: Buffer, request: bytes, begin: int = 0) -> None:
         """Lay the image on the tray, a piece at each turn of the loop, and then ask for it."""
@@ -169,6 +205,11 @@ class DecoderProcess:
         end = self._tray.put(image, begin)
         if end < len(image):
             asyncio.get_running_loop().call_soon(self._lay, image, request, end)
+            return
+        self._ask(request)
+
+    def _ask(self, request: bytes) -> None:
+        if self._link is None:
             return
         self._is_asked = True
         try:  # noqa: SIM105 - once per image, and `suppress` costs as much as three calls
@@ -232,6 +273,16 @@ class DecoderProcess:
                 left = min(left, GIVES_WAY_AFTER_S - (used - self._began_cpu_s))
         self._watch_budget(max(0.01, min(left, self._stalls_at - self._clock())))
 
+    def _look_if_overdue(self) -> None:
+        """Look whether what should have been quick is not."""
+        self._overdue_timer = None
+        if self.state is not DecoderState.BUSY:
+            return
+        if self._cpu_s() - self._began_cpu_s >= OVERDUE_S:
+            self._owner.decoder_overdue(self)
+        else:
+            self._overdue_timer = asyncio.get_running_loop().call_later(OVERDUE_S, self._look_if_overdue)
+
     def _cpu_s(self) -> float:
         """CPU seconds of the process so far (infinite once it is gone), by its CPU-time clock."""
         assert self._process is not None
@@ -247,8 +298,9 @@ class DecoderProcess:
         if self._ends_because is not None:
             return
         self._ends_because = reason
-        if self._budget_timer is not None:
-            self._budget_timer.cancel()
+        for timer in (self._budget_timer, self._overdue_timer):
+            if timer is not None:
+                timer.cancel()
         assert self._process is not None
         self._process.kill()
         self._stop_listening()
@@ -288,12 +340,18 @@ class DecoderProcess:
         if (
             self.state is DecoderState.BUSY
             and self._is_asked
-            and (answer := read_answer(message)) is not None
+            and (answers := read_answers(message, len(self._places))) is not None
         ):
-            pixels = self._tray.take(self._pixel_bytes) if answer["status"] == 200 else b""
+            given: list[tuple[Answer, Buffer]] = [
+                (answer, self._tray.take(nbytes, begin) if answer["status"] == 200 else b"")
+                for answer, (begin, nbytes) in zip(answers, self._places, strict=True)
+            ]
             self.state = DecoderState.READY
-            self.served += 1
-            self._owner.decoder_answered(self, answer, pixels)
+            self.served += len(given)
+            if self._overdue_timer is not None:
+                self._overdue_timer.cancel()
+                self._overdue_timer = None
+            self._owner.decoder_answered(self, given)
         elif self.state is DecoderState.STARTING and message == READY:
             assert self._budget_timer is not None
             self._budget_timer.cancel()
@@ -308,6 +366,7 @@ class DecoderProcess:
 
     def _stop_listening(self) -> None:
         if self._link is not None and self._tray is not None:
+            self._noted = self._tray.noted
             asyncio.get_running_loop().remove_reader(self._link)
             self._link.close()
             self._tray.close()

@@ -32,6 +32,11 @@ from preprocessor.waiting import Waiting
 RECYCLE_AFTER: Final = 5000
 RESTART_FIRST_S: Final = 0.1
 RESTART_MOST_S: Final = 5.0
+# Quick images are handed over together, so many at most: what it costs to wake a process, and to be cold when it wakes, is more
+# than what they need. Quick are thumbnails: a JPEG of 300x300, a PNG of 110x110 (`preprocessor.cost` says what work is).
+TOGETHER: Final = 8
+QUICK_WORK: Final = 0.35
+QUICK_BYTES: Final = 256 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +62,7 @@ class Job:
     queued_at: float = 0.0
     started_at: float | None = None
     is_heavy: bool = False  # said by the pool when it comes
+    is_quick: bool = False  # the same; quick ones may be decoded together
     answer: Answer | None = None
     pixels: Buffer = b""
     error: CremaError | None = None
@@ -112,7 +118,8 @@ class Pool:
         self._leaving: set[DecoderProcess] = set()
         self._retiring: set[DecoderProcess] = set()
         self._ended: list[DecoderProcess] = []
-        self._running: dict[DecoderProcess, Job] = {}
+        self._running: dict[DecoderProcess, list[Job | None]] = {}
+        """What each process was handed; None in place of what was taken back from it."""
         self._waiting: Waiting[Job] = Waiting()
         self._failed_starts = 0
         self._restarts: set[asyncio.TimerHandle] = set()
@@ -147,7 +154,10 @@ class Pool:
         if not self._running and self._waiting.is_empty:
             return Ahead()
         now, cost = self._clock(), self.cost
-        running = [(job.work, job.started_at or now, job.is_heavy) for job in self._running.values()]
+        running = [
+            (sum(job.work for job in jobs), jobs[0].started_at or now, jobs[0].is_heavy)
+            for jobs in map(_present, self._running.values())
+        ]
         workers = max(1, self._working())
         return ahead_of(self._waiting, running, workers, cost, now, lane, is_heavy=work > cost.light_work)
 
@@ -173,7 +183,7 @@ class Pool:
         stopping = CremaError(
             "not_ready", "the preprocessor is stopping; send the image again", retry_after_ms=1000
         )
-        for job in [*self._waiting, *self._running.values()]:
+        for job in [*self._waiting, *self._in_hand()]:
             self._settle(job, error=stopping)
         self._waiting.clear()
         for decoder in list(self._decoders):
@@ -189,6 +199,7 @@ class Pool:
             self._look_at(job.deadline)
         self.cost.came(job.work)
         job.is_heavy = job.work > self.cost.light_work
+        job.is_quick = job.work <= QUICK_WORK and max(len(job.image), job.order.nbytes) <= QUICK_BYTES
         self._waiting.join(job)
         self._dispatch()
 
@@ -211,7 +222,7 @@ class Pool:
     def _look(self) -> None:
         """Answer those whose deadline has passed."""
         now = self._clock()
-        jobs = [job for job in (*self._waiting, *self._running.values()) if not job.is_over]
+        jobs = [job for job in (*self._waiting, *self._in_hand()) if not job.is_over]
         self._deadline_timer, self._looks_at = None, math.inf
         for job in jobs:
             if job.deadline is not None and job.deadline <= now:
@@ -238,9 +249,10 @@ class Pool:
         if job.started_at is None:
             self._waiting.leave(job)
             return
-        for decoder, running in self._running.items():
-            if running is job:
-                decoder.abandon()
+        for decoder, jobs in self._running.items():
+            if job in jobs:
+                if all(each.is_over for each in _present(jobs)):
+                    decoder.abandon()
                 return
 
     def _settle(self, job: Job, error: CremaError | None = None) -> None:
@@ -266,11 +278,37 @@ class Pool:
                 self._expire(late, is_waiting=False)
             if job is None:
                 break
-            job.started_at = self._clock()
-            self._running[decoder] = job
-            decoder.run(job.order, job.image, job.is_heavy)
-            job.image = b""
+            jobs = [job, *self._others_for(job)]
+            now = self._clock()
+            for each in jobs:
+                each.started_at = now
+            self._running[decoder] = [*jobs]
+            if len(jobs) > 1:
+                decoder.run_all([(each.order, each.image) for each in jobs])
+            else:
+                decoder.run(job.order, job.image, job.is_heavy)
+                job.image = b""
         self._tell_busy()
+
+    def _others_for(self, first: Job) -> list[Job]:
+        """What is handed over together with it: a fair share of the quick ones behind it."""
+        others: list[Job] = []
+        if not first.is_quick or self._waiting.is_empty:
+            return others
+        idle = sum(decoder.state is DecoderState.READY for decoder in self._decoders)
+        most = min(TOGETHER, math.ceil((1 + len(self._waiting)) / max(1, idle)))
+        while len(others) + 1 < most:
+            job, expired = self._waiting.take(self._clock(), beside=first)
+            for late in expired:
+                self._expire(late, is_waiting=False)
+            if job is None:
+                break
+            others.append(job)
+        return others
+
+    def _in_hand(self) -> list[Job]:
+        """All that the processes have."""
+        return [job for jobs in self._running.values() for job in _present(jobs)]
 
     def _tell_busy(self) -> None:
         if len(self._running) != self._busy_told:
@@ -286,7 +324,7 @@ class Pool:
         working = self._working()
         if working < 2 and working < min(self._workers, len(self._decoders)):
             return False
-        return sum(job.is_heavy for job in self._running.values()) < heavy_places(working)
+        return sum(jobs[0].is_heavy for jobs in map(_present, self._running.values())) < heavy_places(working)
 
     def _working(self) -> int:
         return sum(decoder.is_working for decoder in self._decoders)
@@ -331,13 +369,14 @@ class Pool:
                 self._retire(old)
         self._dispatch()
 
-    def decoder_answered(self, decoder: DecoderProcess, answer: Answer, pixels: Buffer) -> None:
-        """An image is done, well or not."""
-        job = self._running.pop(decoder)
-        assert job.started_at is not None
-        is_well = answer["status"] == 200
-        if is_well:
-            self.cost.observe(job.work, (self._clock() - job.started_at) * 1000)
+    def decoder_answered(self, decoder: DecoderProcess, answers: list[tuple[Answer, Buffer]]) -> None:
+        """Images are done, well or not."""
+        jobs = self._running.pop(decoder)
+        here = _present(jobs)
+        if len(here) == len(jobs) and all(answer["status"] == 200 for answer, _ in answers):
+            started_at = here[0].started_at
+            assert started_at is not None
+            self.cost.observe(sum(job.work for job in here), (self._clock() - started_at) * 1000)
         if decoder in self._leaving:
             self._retire(decoder)
         elif decoder.served >= self._recycle_after and decoder not in self._retiring:
@@ -345,15 +384,39 @@ class Pool:
             self._retiring.add(decoder)
             self._spawn()
         self._dispatch()
-        if is_well:
-            job.answer, job.pixels = answer, pixels
-            self._settle(job)
-        else:
-            self._settle(job, error=CremaError.from_wire(answer["error"]))
+        for job, (answer, pixels) in zip(jobs, answers, strict=True):
+            if job is None:
+                continue
+            if answer["status"] == 200:
+                job.answer, job.pixels = answer, pixels
+                self._settle(job)
+            else:
+                self._settle(job, error=CremaError.from_wire(answer["error"]))
+
+    def decoder_overdue(self, decoder: DecoderProcess) -> None:
+        """One image of several takes longer than all of them should: the others need not wait for it."""
+        jobs = self._running[decoder]
+        self._running[decoder] = self._without(jobs, decoder.in_hand)
+        self._dispatch()
+
+    def _without(self, jobs: list[Job | None], guilty: int) -> list[Job | None]:
+        """All but one of them wait again, in front, each to be decoded alone. What is left."""
+        for index in range(len(jobs) - 1, -1, -1):
+            job = jobs[index]
+            if job is None or index == guilty:
+                continue
+            jobs[index] = None
+            if not job.is_over:
+                job.is_quick, job.started_at = False, None
+                self._waiting.put_back(job)
+        return jobs
 
     def decoder_gone(self, decoder: DecoderProcess, reason: str) -> None:
-        """A process ended. Its image, if it had one, is answered; its place is filled."""
-        job = self._running.pop(decoder, None)
+        """A process ended. The image that it had in hand, if any, is answered; its place is filled."""
+        jobs = self._running.pop(decoder, None)
+        if jobs is not None and len(jobs) > 1:
+            jobs = self._without(jobs, decoder.in_hand)
+        job = None if jobs is None else next(iter(_present(jobs)), None)
         if decoder in self._decoders:
             self._decoders.remove(decoder)
         # a successor is on its way already, or here
@@ -395,3 +458,7 @@ class Pool:
             "undecodable_image",
             "the decoder ended while it read this image; open the file in a viewer and save it again",
         )
+
+
+def _present(jobs: list[Job | None]) -> list[Job]:
+    return [job for job in jobs if job is not None]

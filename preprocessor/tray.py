@@ -1,4 +1,4 @@
-"""The tray: memory that the host shares with one decode process. An image goes in, its pixels come back in its place.
+"""The tray: memory that the host shares with one decode process. Images go in, their pixels come back in their places.
 
 Every process has a tray of its own, or one that a hostile image has taken over could see and change what others decode.
 The kernel holds its size (a mapping that shrinks under a reader kills the reader), and whatever the host takes off it is
@@ -16,6 +16,9 @@ from typing import Final
 from crema.wire import MAX_PAYLOAD_BYTES
 
 TRAY_BYTES: Final = MAX_PAYLOAD_BYTES
+# Behind them the decoder notes which of several images it has in hand.
+_NOTE: Final = TRAY_BYTES
+_SIZE: Final = TRAY_BYTES + mmap.PAGESIZE
 # What a large image or many pixels took beyond this is given back to the system.
 _KEPT_BYTES: Final = 8 * 1024 * 1024
 
@@ -27,10 +30,10 @@ _SEALS: Final = fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcn
 
 
 def make_tray_memory() -> int:
-    """A descriptor of fresh memory of `TRAY_BYTES` that nobody can make shorter or longer. Raises OSError."""
+    """A descriptor of fresh memory for a tray that nobody can make shorter or longer. Raises OSError."""
     fd = os.memfd_create("crema-tray", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        os.ftruncate(fd, TRAY_BYTES)
+        os.ftruncate(fd, _SIZE)
         fcntl.fcntl(fd, *_SEALS)
     except OSError:
         os.close(fd)
@@ -43,7 +46,7 @@ class Tray:
 
     def __init__(self, fd: int) -> None:
         try:
-            self._memory = mmap.mmap(fd, TRAY_BYTES)
+            self._memory = mmap.mmap(fd, _SIZE)
         finally:
             os.close(fd)
         self._used = 0
@@ -58,23 +61,40 @@ class Tray:
         self._memory[begin:end] = memoryview(data)[begin:end]
         return end
 
-    def take(self, nbytes: int) -> bytes:
-        """The host's: a copy of the first `nbytes`, the pixels, after which the tray may be used again."""
-        pixels: bytes = self._memory[:nbytes]
+    def put_at(self, begin: int, data: bytes | memoryview) -> None:
+        """The host's: lay one of several small images on it."""
+        end = begin + len(data)
+        self._memory[begin:end] = data
+        self._used = end
+
+    @property
+    def noted(self) -> int:
+        """The host's: the image that the decoder says it has in hand."""
+        return self._memory[_NOTE]
+
+    def note(self, index: int) -> None:
+        """The decoder's: which of several images it has in hand."""
+        self._memory[_NOTE] = index
+
+    def take(self, nbytes: int, begin: int = 0) -> bytes:
+        """The host's: a copy of an image's pixels. After the last one's the tray may be used again."""
+        end = begin + nbytes
+        pixels: bytes = self._memory[begin:end]
         if max(self._used, nbytes) > _KEPT_BYTES:
             self._memory.madvise(mmap.MADV_REMOVE, _KEPT_BYTES, TRAY_BYTES - _KEPT_BYTES)
         return pixels
 
-    def view(self, nbytes: int) -> memoryview:
-        """The decoder's: the image as it lies there, until `fill`."""
-        return memoryview(self._memory)[:nbytes]
+    def view(self, nbytes: int, begin: int = 0) -> memoryview:
+        """The decoder's: an image as it lies there, until `fill`."""
+        end = begin + nbytes
+        return memoryview(self._memory)[begin:end]
 
-    def fill(self, parts: Iterable[bytes]) -> None:
-        """The decoder's: pixels of each spec, back to back, over what lay there."""
-        position = 0
+    def fill(self, parts: Iterable[bytes], begin: int = 0) -> None:
+        """The decoder's: pixels of each spec, back to back, over the image that lay there."""
         for part in parts:
-            self._memory[position : position + len(part)] = part
-            position += len(part)
+            end = begin + len(part)
+            self._memory[begin:end] = part
+            begin = end
 
     def close(self) -> None:
         """Give up this side's view."""

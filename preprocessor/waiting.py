@@ -25,6 +25,10 @@ class Waiter(Protocol):
         """Whether that is far more than most images take."""
 
     @property
+    def is_quick(self) -> bool:
+        """Whether it may be decoded together with others."""
+
+    @property
     def deadline(self) -> float | None:
         """From when on nobody waits for it any more."""
 
@@ -60,15 +64,21 @@ class Waiting(Generic[W]):
         self._queues[one.lane].append(one)
         self._count(one, 1)
 
+    def put_back(self, one: W) -> None:
+        """Wait again, before all of the same lane."""
+        self._queues[one.lane].appendleft(one)
+        self._count(one, 1)
+
     def leave(self, one: W) -> None:
         """Wait no more. Raises ValueError for one that does not wait."""
         self._queues[one.lane].remove(one)
         self._count(one, -1)
 
-    def take(self, now: float, *, heavy: bool = True) -> tuple[W | None, list[W]]:
+    def take(self, now: float, *, heavy: bool = True, beside: W | None = None) -> tuple[W | None, list[W]]:
         """(who is next and still in time, or None; those before it whose deadline has passed). All of them have left.
 
-        Without `heavy` those that are go on waiting.
+        Without `heavy` those that are go on waiting. With `beside`, which goes first, None too where the next one is not quick or
+        of another lane.
         """
         expired: list[W] = []
         found: W | None = None
@@ -81,6 +91,8 @@ class Waiting(Generic[W]):
                     break
             if found is not None:
                 break
+        if beside is not None and found is not None and not (found.is_quick and found.lane == beside.lane):
+            found = None
         for one in expired:
             self.leave(one)
         if found is not None:

@@ -96,6 +96,8 @@ class Attempt(Waiting):
     work: float
     decode_s: float
     is_heavy: bool
+    # simulated decoders take one photo at a time: what takes less than a millisecond is no bottleneck
+    is_quick: Final = False
     started_at: float
     permit: Permit
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from preprocessor.decoder_answer import read_answer
+from preprocessor.decoder_answer import read_answers
 from preprocessor.link import pack_request, unpack_request
 
 GOOD = {
@@ -19,13 +19,15 @@ GOOD = {
 
 @pytest.mark.parametrize("is_heavy", [False, True])
 def test_a_request_arrives_as_it_was_sent(is_heavy: bool) -> None:
-    assert unpack_request(pack_request(20 << 20, is_heavy, b"specs")) == (20 << 20, is_heavy, b"specs")
+    for images in ([(0, 20 << 20, b"specs")], [(0, 100, b"one"), (128, 0, b""), (4096, 7, b"three")]):
+        assert unpack_request(pack_request(is_heavy, images)) == (is_heavy, images)
 
 
 def test_answers_are_read() -> None:
-    assert read_answer(msgpack.packb(GOOD)) == GOOD
     refused = {"status": 422, "error": {"code": "undecodable_image", "message": "no"}}
-    assert read_answer(msgpack.packb(refused)) == refused
+    for said in ([GOOD], [refused], [GOOD, refused, GOOD]):
+        assert read_answers(msgpack.packb(said), len(said)) == said
+        assert read_answers(msgpack.packb(said), len(said) + 1) is None
 
 
 @pytest.mark.parametrize(
@@ -44,9 +46,10 @@ def test_answers_are_read() -> None:
     ],
 )
 def test_what_a_decoder_that_was_taken_over_might_say_is_no_answer(said: Any) -> None:
-    assert read_answer(msgpack.packb(said)) is None
+    for all_said in (said, [said], [GOOD, said]):
+        assert read_answers(msgpack.packb(all_said), 2 if len(all_said) == 2 else 1) is None
 
 
-@pytest.mark.parametrize("message", [b"", b"\xc1", b"\x81", b"ready", msgpack.packb(GOOD)[:-1]])
+@pytest.mark.parametrize("message", [b"", b"\xc1", b"\x91", b"ready", msgpack.packb([GOOD])[:-1]])
 def test_what_is_not_msgpack_is_no_answer(message: bytes) -> None:
-    assert read_answer(message) is None
+    assert read_answers(message, 1) is None

@@ -27,7 +27,7 @@ from tests.preprocessor.pools import Counted, decoded, is_alive, job, pids, runn
 
 pytestmark = pytest.mark.cluster
 
-HASTY = {"status": 422, "error": {"code": "undecodable_image", "message": "so soon"}}
+HASTY = [{"status": 422, "error": {"code": "undecodable_image", "message": "so soon"}}]
 BOMB = f.many_scans(7000, 7000, 250)  # a second of CPU, inside every limit
 
 

@@ -21,6 +21,7 @@ class One:
     work: float
     lane: Lane = "interactive"
     deadline: float | None = None
+    is_quick: bool = False
 
     @property
     def is_heavy(self) -> bool:

@@ -17,6 +17,7 @@ class One:
     work: float = 1.0
     deadline: float | None = None
     is_heavy: bool = False
+    is_quick: bool = True
 
 
 def taken(waiting: Waiting[One], now: float = 0.0) -> list[str]:
@@ -77,3 +78,27 @@ def test_one_who_waits_for_heavy_work_to_end_expires_like_any_other() -> None:
     waiting.join(One("heavy", work=9.0, deadline=1.0, is_heavy=True))
     assert waiting.take(0.5, heavy=False) == (None, [])
     assert [one.name for one in waiting.take(1.0, heavy=False)[1]] == ["heavy"]
+
+
+def test_beside_a_quick_one_goes_the_next_if_it_is_quick_too_and_of_the_same_lane() -> None:
+    waiting: Waiting[One] = Waiting()
+    first, bulk = One("first"), One("bulk", "bulk")
+    for one in (One("late", deadline=1.0), One("a"), One("slow", is_quick=False), One("b")):
+        waiting.join(one)
+    one, expired = waiting.take(2.0, beside=first)
+    assert (one and one.name, [each.name for each in expired]) == ("a", ["late"])
+    assert waiting.take(2.0, beside=first) == (None, [])
+    assert taken(waiting) == ["slow", "b"]
+    waiting.join(bulk)
+    assert waiting.take(2.0, beside=first) == (None, [])
+    assert waiting.take(2.0, beside=bulk) == (bulk, [])
+
+
+def test_who_is_put_back_goes_first_in_its_lane() -> None:
+    waiting: Waiting[One] = Waiting()
+    for one in (One("i"), One("b", "bulk")):
+        waiting.join(one)
+    for one in (One("b back", "bulk"), One("i back")):
+        waiting.put_back(one)
+    assert waiting.work_before("bulk") == (4.0, 0.0)
+    assert taken(waiting) == ["i back", "i", "b back", "b"]
