@@ -33,6 +33,8 @@ START_TIMEOUT_S: Final = 10.0
 GIVES_WAY_AFTER_S: Final = 0.05
 # Quick images that were handed over together, and have taken so much CPU time, wait for one that is not quick.
 OVERDUE_S: Final = 0.01
+# They wait no longer than this either for a process that does nothing at all.
+STILL_S: Final = 0.25
 # Each begins at such an address.
 _ALIGNED: Final = 64
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
@@ -278,7 +280,8 @@ class DecoderProcess:
         self._overdue_timer = None
         if self.state is not DecoderState.BUSY:
             return
-        if self._cpu_s() - self._began_cpu_s >= OVERDUE_S:
+        still_s = self._clock() - (self._stalls_at - self._limits.stall_s)
+        if self._cpu_s() - self._began_cpu_s >= OVERDUE_S or still_s >= STILL_S:
             self._owner.decoder_overdue(self)
         else:
             self._overdue_timer = asyncio.get_running_loop().call_later(OVERDUE_S, self._look_if_overdue)

@@ -168,3 +168,24 @@ async def test_who_leaves_or_is_late_leaves_the_others_their_answers(handed: lis
         assert [one.error for one in await ended(futures)] == [None]
         assert counted.dropped == ["expired", "abandoned"]
         assert counted.replaced == []
+
+
+async def test_nobody_waits_for_a_process_that_stands_still(handed: list[int]) -> None:
+    async with running(2) as (pool, counted):
+        stands, works = sorted(pids(pool))
+        with stopped(pool):
+            jobs = [job(f.jpeg()) for _ in range(6)]
+            for one, _ in jobs[:-1]:
+                one.is_quick = True
+                pool._waiting.join(one)
+            pool.submit(jobs[-1][0])
+            assert handed == [3, 3]
+            os.kill(works, signal.SIGCONT)
+            # all but the one that the stopped process has in hand
+            overs = [over for _, over in jobs]
+            async with asyncio.timeout(5):
+                while sum(over.done() for over in overs) < 5:
+                    await asyncio.sleep(0.01)
+            assert states(pool).count("busy") == 1
+        assert [one.error for one in await ended(overs)] == [None] * 6
+        assert counted.replaced == [] and stands in pids(pool)
